@@ -1,0 +1,22 @@
+/* Shared between the files of stinger_ml; not for users. */
+#ifndef STINGER_INTERNAL_H
+#define STINGER_INTERNAL_H
+
+#include "stinger_ml.h"
+
+#include <stddef.h>
+
+/* Signed right shifts below mean floor division, as on every compiler this is built with; refuse any other. */
+typedef char stinger_assert_arithmetic_shift[((-3) >> 1) == -2 ? 1 : -1];
+
+/* A full window: the features are written to feature[0 .. model->features). */
+void stinger_features(const stinger_stream *stream, int16_t *feature);
+
+/* Running sums of the window after one sample came in at ring position `at`; `full` when it displaces the oldest. */
+void stinger_features_add(stinger_stream *stream, const int16_t *sample, uint16_t at, bool full);
+
+void stinger_network_decide(const stinger_network *network, const int16_t *feature, uint8_t features,
+                            stinger_decision *decision);
+void stinger_forest_decide(const stinger_forest *forest, const int16_t *feature, stinger_decision *decision);
+
+#endif

@@ -1,0 +1,162 @@
+/*
+ * stinger_ml: a classifier on a stream of IMU samples, in integers only.
+ *
+ * C99, no heap, no floating point, no recursion, static sizes. The same files run on the host and on the board
+ * and give the same bits; `stinger_export.integer` is the same arithmetic in numpy.
+ *
+ * Use:
+ *     static stinger_stream stream;
+ *     stinger_stream_init(&stream, &stinger_model_data);        // the generated model
+ *     ...for every sample:
+ *     if (stinger_stream_push(&stream, sample, t_us, false)) {  // true once the window is full
+ *         stinger_decision d;
+ *         stinger_stream_decide(&stream, &d);                   // d.label, d.probability[...]
+ *     }
+ *
+ * A stream needs no lock as long as one context uses it. Nothing here blocks or fails: a model that does not fit
+ * the compiled-in limits is refused once, by stinger_stream_init.
+ */
+#ifndef STINGER_ML_H
+#define STINGER_ML_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Limits of this build. An exported model brings a stinger_limits.h with its exact sizes. */
+#ifdef STINGER_LIMITS_H
+#include STINGER_LIMITS_H
+#endif
+#ifndef STINGER_MAX_WINDOW
+#define STINGER_MAX_WINDOW 64 /* samples, at most 1024 */
+#endif
+#ifndef STINGER_MAX_CHANNELS
+#define STINGER_MAX_CHANNELS 6
+#endif
+#ifndef STINGER_MAX_TRIADS
+#define STINGER_MAX_TRIADS 2 /* at least 1, at most 2 */
+#endif
+#ifndef STINGER_MAX_CLASSES
+#define STINGER_MAX_CLASSES 8
+#endif
+#ifndef STINGER_MAX_UNITS
+#define STINGER_MAX_UNITS 64 /* widest layer of a network, at least 1 */
+#endif
+#define STINGER_MAX_FEATURES (4 * STINGER_MAX_CHANNELS + 3 * STINGER_MAX_TRIADS)
+
+#define STINGER_ONE 32768 /* probability 1: probabilities are in units of 1/32768 */
+
+typedef enum { STINGER_SUMMARY = 0, STINGER_RICH = 1 } stinger_feature_set;
+
+/* Input scaling of one feature: z = limit(((feature * scale) + offset) >> shift), limit = +-32767. */
+typedef struct {
+    int32_t offset;
+    int16_t scale;
+    uint8_t shift;
+} stinger_scaler;
+
+/*
+ * One dense layer. acc = bias[row] + sum(weight[row][i] * input[i]) never overflows int32: the exporter proves it
+ * for every possible input. With pre, scale and post of the row:
+ *     hidden layer: min(32767, (min(65535, max(0, acc) >> pre) * scale + (1 << (post - 1))) >> post)
+ *     last layer:   (limit(acc >> pre, -32768..32767) * scale) >> post, in 1/1024 of a logit
+ * post is at least 1 and at most 16 in hidden layers. Rounding of the first shift is already in bias.
+ */
+typedef struct {
+    const int8_t *weight8;   /* rows x inputs, or NULL when weight16 is used */
+    const int16_t *weight16; /* rows x inputs */
+    const int32_t *bias;     /* rows */
+    const uint16_t *scale;   /* rows */
+    const uint8_t *pre;      /* rows */
+    const uint8_t *post;     /* rows */
+    uint16_t inputs;
+    uint16_t rows;
+} stinger_layer;
+
+typedef struct {
+    const stinger_scaler *scaler; /* one per feature */
+    const stinger_layer *layers;
+    uint8_t layer_count;
+} stinger_network;
+
+/* feature <= threshold ? left : right; a child c >= 0 is a node, c < 0 is leaf -(c + 1). */
+typedef struct {
+    int16_t threshold;
+    int16_t left;
+    int16_t right;
+    uint8_t feature;
+    uint8_t reserved;
+} stinger_node;
+
+typedef struct {
+    const stinger_node *nodes;
+    const int16_t *roots;  /* one per tree, coded like a child */
+    const uint16_t *leaves; /* classes values per leaf, summing to STINGER_ONE */
+    uint16_t tree_count;
+} stinger_forest;
+
+typedef struct {
+    const char *name;   /* C identifier */
+    const char *family; /* "logreg", "mlp", "rf" */
+    const char *hash;   /* 16 hex digits identifying the exported integers */
+    const char *const *class_names;
+    uint32_t period_us;
+    uint16_t window;
+    uint8_t channels;
+    uint8_t classes;
+    uint8_t features; /* length of the feature vector */
+    uint8_t triad_count;
+    uint8_t triads[2]; /* first channel of each (x, y, z) triad */
+    stinger_feature_set feature_set;
+    const stinger_network *network; /* exactly one of network and forest */
+    const stinger_forest *forest;
+} stinger_model;
+
+typedef struct {
+    uint8_t label;   /* index into class_names; ties go to the lower index */
+    uint8_t classes; /* entries used in probability */
+    uint8_t scores;  /* entries used in score: 1 for a two-class network, else classes */
+    uint16_t probability[STINGER_MAX_CLASSES]; /* 0..STINGER_ONE */
+    int32_t score[STINGER_MAX_CLASSES];        /* logits in 1/1024, or summed leaf values of a forest */
+    int16_t feature[STINGER_MAX_FEATURES];     /* the feature vector behind the decision */
+} stinger_decision;
+
+/* Private: running sums over the window of one channel, or of one triad's magnitude. */
+typedef struct {
+    uint64_t squares;
+    int32_t sum;
+    uint32_t absolute;
+    uint16_t max;
+    uint16_t max_age; /* samples since the current maximum came in */
+} stinger_running;
+
+/* All state of one stream. Treat as opaque; static allocation is the intended use. */
+typedef struct {
+    const stinger_model *model;
+    int16_t sample[STINGER_MAX_WINDOW][STINGER_MAX_CHANNELS];
+    uint16_t magnitude[STINGER_MAX_WINDOW][STINGER_MAX_TRIADS];
+    stinger_running channel[STINGER_MAX_CHANNELS];
+    stinger_running triad[STINGER_MAX_TRIADS];
+    uint32_t reciprocal; /* floor(2^32 / (2 * window)) */
+    uint32_t last_t_us;
+    uint16_t count; /* samples in the window, up to model->window */
+    uint16_t next;  /* ring position of the next sample */
+} stinger_stream;
+
+/* Start a stream. Returns false, and the stream never becomes ready, when the model exceeds this build's limits
+ * or is inconsistent. */
+bool stinger_stream_init(stinger_stream *stream, const stinger_model *model);
+
+/*
+ * Take one sample of model->channels values. A step of more than one and a half periods since the last sample, or
+ * one that does not go forward, empties the window first: no window spans a gap. `gap` says so explicitly, for
+ * callers who know of one that the 32-bit time cannot show. Returns true when the window is full.
+ */
+bool stinger_stream_push(stinger_stream *stream, const int16_t *sample, uint32_t t_us, bool gap);
+
+/* Classify the current window. Only meaningful after stinger_stream_push returned true. */
+void stinger_stream_decide(const stinger_stream *stream, stinger_decision *decision);
+
+/* Integer square root: the largest r with r * r <= x. */
+uint32_t stinger_isqrt32(uint32_t x);
+
+#endif

@@ -1,0 +1,70 @@
+/* The sliding window: what enters it, what breaks it, when it is full. */
+#include "stinger_internal.h"
+
+static bool fits(const stinger_model *m) {
+    unsigned per_channel = m->feature_set == STINGER_RICH ? 4u : 3u;
+    if (m->window < 2u || m->window > STINGER_MAX_WINDOW || m->channels < 1u || m->channels > STINGER_MAX_CHANNELS)
+        return false;
+    if (m->classes < 2u || m->classes > STINGER_MAX_CLASSES || m->triad_count > STINGER_MAX_TRIADS)
+        return false;
+    if (m->features != per_channel * m->channels + 3u * m->triad_count || m->features > STINGER_MAX_FEATURES)
+        return false;
+    for (unsigned t = 0; t < m->triad_count; t++)
+        if (m->triads[t] + 3u > m->channels)
+            return false;
+    if ((m->network == NULL) == (m->forest == NULL))
+        return false;
+    if (m->network != NULL)
+        for (unsigned l = 0; l < m->network->layer_count; l++)
+            if (m->network->layers[l].rows > STINGER_MAX_UNITS)
+                return false;
+    return true;
+}
+
+static void clear(stinger_stream *s) {
+    static const stinger_running empty = {0, 0, 0, 0, 0};
+    for (unsigned c = 0; c < STINGER_MAX_CHANNELS; c++)
+        s->channel[c] = empty;
+    for (unsigned t = 0; t < STINGER_MAX_TRIADS; t++)
+        s->triad[t] = empty;
+    s->count = 0;
+    s->next = 0;
+}
+
+bool stinger_stream_init(stinger_stream *s, const stinger_model *model) {
+    clear(s);
+    s->last_t_us = 0;
+    s->model = fits(model) ? model : NULL;
+    if (s->model == NULL)
+        return false;
+    s->reciprocal = UINT32_MAX / (2u * (uint32_t)model->window);
+    return true;
+}
+
+bool stinger_stream_push(stinger_stream *s, const int16_t *sample, uint32_t t_us, bool gap) {
+    const stinger_model *m = s->model;
+    if (m == NULL)
+        return false;
+    uint32_t step = t_us - s->last_t_us;
+    if (s->count > 0 && (gap || step == 0 || step > m->period_us + m->period_us / 2u))
+        clear(s);
+    s->last_t_us = t_us;
+
+    uint16_t at = s->next;
+    bool full = s->count == m->window;
+    stinger_features_add(s, sample, at, full);
+    s->next = (uint16_t)(at + 1u == m->window ? 0u : at + 1u);
+    if (!full)
+        s->count++;
+    return s->count == m->window;
+}
+
+void stinger_stream_decide(const stinger_stream *s, stinger_decision *d) {
+    const stinger_model *m = s->model;
+    stinger_features(s, d->feature);
+    d->classes = m->classes;
+    if (m->network != NULL)
+        stinger_network_decide(m->network, d->feature, m->features, d);
+    else
+        stinger_forest_decide(m->forest, d->feature, d);
+}

@@ -1,0 +1,77 @@
+"""Decision trees as integers: exact thresholds on integer features, leaf values that sum exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stinger.errors import InputError
+from stinger_export.integer.model import ONE, Forest
+
+_MAX_NODES = 32767
+_MAX_TREES = 1000
+
+
+def quantise_forest(estimator: Any, features: int, classes: int) -> Forest:
+    """Flatten a fitted scikit-learn forest.
+
+    scikit-learn goes left where ``x <= t`` with a real threshold; for integers that is ``x <= floor(t)``, exactly.
+
+    Args:
+        estimator: A fitted forest classifier (``estimators_`` of decision trees).
+        features: Length of the feature vector it was fitted on.
+        classes: Number of classes.
+
+    Raises:
+        InputError: Too many trees, nodes or leaves for the device's 16-bit indices.
+    """
+    trees = [tree.tree_ for tree in estimator.estimators_]
+    if not 1 <= len(trees) <= _MAX_TREES:
+        raise InputError(f"a forest on the device has 1 to {_MAX_TREES} trees, this one has {len(trees)}")
+    feature: list[int] = []
+    threshold: list[int] = []
+    left: list[int] = []
+    right: list[int] = []
+    roots: list[int] = []
+    leaf_number: dict[tuple[int, ...], int] = {}
+    for tree in trees:
+        inner = tree.children_left >= 0
+        number = len(feature) + np.cumsum(inner) - 1
+        values = tree.value[:, 0, :]
+
+        def code(node: int, inner: Any = inner, number: Any = number, values: Any = values) -> int:
+            if inner[node]:
+                return int(number[node])
+            return -1 - leaf_number.setdefault(_leaf(values[node]), len(leaf_number))
+
+        roots.append(code(0))
+        for node in np.flatnonzero(inner):
+            feature.append(int(tree.feature[node]))
+            threshold.append(int(np.clip(np.floor(tree.threshold[node]), -32768, 32767)))
+            left.append(code(int(tree.children_left[node])))
+            right.append(code(int(tree.children_right[node])))
+        if len(feature) > _MAX_NODES or len(leaf_number) > _MAX_NODES:
+            raise InputError(f"the forest has more than {_MAX_NODES} nodes; limit max_depth or the number of trees")
+    if features > 255 or max(feature, default=0) >= features:
+        raise InputError(f"the forest uses features outside its vector of {features}")
+    leaves = np.array(list(leaf_number), dtype=np.uint16).reshape(-1, classes)
+    return Forest(
+        feature=np.array(feature, dtype=np.uint8),
+        threshold=np.array(threshold, dtype=np.int16),
+        left=np.array(left, dtype=np.int16),
+        right=np.array(right, dtype=np.int16),
+        roots=np.array(roots, dtype=np.int16),
+        leaves=leaves,
+    )
+
+
+def _leaf(value: NDArray[np.float64]) -> tuple[int, ...]:
+    """Class shares of a leaf as integers that sum to `ONE`, by largest remainder."""
+    exact = value / value.sum() * ONE
+    shares = np.floor(exact).astype(int)
+    missing = ONE - int(shares.sum())
+    for k in np.argsort(shares - exact, kind="stable")[:missing]:
+        shares[k] += 1
+    return tuple(int(s) for s in shares)

@@ -1,0 +1,230 @@
+"""Integer models: the numbers the device holds, and their arithmetic in numpy (parity level L2).
+
+Every operation here has its twin in ``device/stinger_ml`` (`stinger_network.c`, `stinger_forest.c`); both are
+specified by the comments in ``stinger_ml.h``. int64 is used throughout, and the exporter proves that no value on
+the device leaves int32, so that both give the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stinger.models.spec import ModelSpec
+
+#: Probability 1 on the device.
+ONE = 32768
+#: Logits on the device are in units of 1/1024.
+LOGIT_UNIT = 1024
+#: round(32768 * 2**(-i / 64)), the table of `stinger_network.c`.
+_POWER_OF_HALF = np.array([round(ONE * 2 ** (-i / 64)) for i in range(65)], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What the device answers for each window.
+
+    Attributes:
+        label: Class index, uint8, shape ``(n,)``.
+        probability: In units of 1/32768, uint16, shape ``(n, classes)``.
+        score: Logits in 1/1024, or summed leaf values; int32, shape ``(n, scores)``.
+        feature: The integer features, int16, shape ``(n, features)``.
+    """
+
+    label: NDArray[np.uint8]
+    probability: NDArray[np.uint16]
+    score: NDArray[np.int32]
+    feature: NDArray[np.int16]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Input scaling, one entry per feature: ``z = limit((feature*scale + offset) >> shift)``."""
+
+    scale: NDArray[np.int16]
+    offset: NDArray[np.int32]
+    shift: NDArray[np.uint8]
+
+    def apply(self, feature: NDArray[np.int16]) -> NDArray[np.int64]:
+        """Scale feature vectors ``(n, features)`` to network inputs."""
+        z: NDArray[np.int64] = (feature.astype(np.int64) * self.scale + self.offset) >> self.shift
+        return z.clip(-32767, 32767)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One dense layer; see ``stinger_layer`` in ``stinger_ml.h`` for the arithmetic.
+
+    Attributes:
+        weight: int8 or int16, shape ``(rows, inputs)``.
+        bias: int32, shape ``(rows,)``.
+        scale: uint16, shape ``(rows,)``.
+        pre: First right shift of each row.
+        post: Second right shift of each row.
+    """
+
+    weight: NDArray[np.int8] | NDArray[np.int16]
+    bias: NDArray[np.int32]
+    scale: NDArray[np.uint16]
+    pre: NDArray[np.uint8]
+    post: NDArray[np.uint8]
+
+    def accumulate(self, x: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the accumulators of inputs ``(n, inputs)``: ``(n, rows)``."""
+        acc: NDArray[np.int64] = x @ self.weight.astype(np.int64).T + self.bias
+        return acc
+
+    def hidden(self, x: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rectified outputs of a hidden layer, 0..32767."""
+        a = np.minimum(np.maximum(self.accumulate(x), 0) >> self.pre, 65535) * self.scale.astype(np.int64)
+        post = self.post.astype(np.int64)
+        out: NDArray[np.int64] = (a + (1 << (post - 1))) >> post
+        return out.clip(max=32767)
+
+    def logits(self, x: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the outputs of the last layer, in 1/1024 of a logit."""
+        a = np.clip(self.accumulate(x) >> self.pre, -32768, 32767)
+        logit: NDArray[np.int64] = (a * self.scale.astype(np.int64)) >> self.post
+        return logit
+
+
+@dataclass(frozen=True)
+class Network:
+    """A scaler and dense layers; one logit for two classes, else one per class."""
+
+    scaler: Scaler
+    layers: tuple[Layer, ...]
+
+    def scores(self, feature: NDArray[np.int16]) -> NDArray[np.int64]:
+        """Logits in 1/1024 of feature vectors ``(n, features)``."""
+        x = self.scaler.apply(feature)
+        for layer in self.layers[:-1]:
+            x = layer.hidden(x)
+        return self.layers[-1].logits(x)
+
+    def decide(self, feature: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return probabilities and scores of feature vectors."""
+        score = self.scores(feature)
+        return (_two_classes(score) if score.shape[1] == 1 else _many_classes(score)), score
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Decision trees: ``feature <= threshold ? left : right``; a negative child ``c`` is leaf ``-(c + 1)``.
+
+    Attributes:
+        feature: Feature index of each node, uint8.
+        threshold: int16 of each node.
+        left: Child where the comparison holds, int16.
+        right: The other child, int16.
+        roots: Root of each tree, coded like a child, int16.
+        leaves: uint16, shape ``(leaves, classes)``, each row summing to 32768.
+    """
+
+    feature: NDArray[np.uint8]
+    threshold: NDArray[np.int16]
+    left: NDArray[np.int16]
+    right: NDArray[np.int16]
+    roots: NDArray[np.int16]
+    leaves: NDArray[np.uint16]
+
+    def decide(self, feature: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return probabilities and scores (summed leaf values) of feature vectors."""
+        total = np.zeros((len(feature), self.leaves.shape[1]), dtype=np.int64)
+        rows = np.arange(len(feature))
+        for root in self.roots:
+            child = np.full(len(feature), root, dtype=np.int64)
+            while (inner := child >= 0).any():
+                node = child[inner]
+                goes_left = feature[rows[inner], self.feature[node]] <= self.threshold[node]
+                child[inner] = np.where(goes_left, self.left[node], self.right[node])
+            total += self.leaves[-(child + 1)]
+        trees = len(self.roots)
+        return (total + trees // 2) // trees, total
+
+
+@dataclass(frozen=True)
+class IntegerModel:
+    """A model as the device holds it.
+
+    Attributes:
+        spec: The manifest of the model it was made from.
+        body: A `Network` or a `Forest`.
+    """
+
+    spec: ModelSpec
+    body: Network | Forest
+
+    def decide(self, windows: NDArray[np.int16]) -> Decisions:
+        """Classify windows ``(n, window, channels)`` exactly as the device does."""
+        feature = self.spec.feature_set.compute(windows)
+        probability, score = self.body.decide(feature)
+        # Labels come from scores: probabilities are rounded. argmax takes the lower class on a tie, as C does.
+        label = (score[:, 0] > 0) if score.shape[1] == 1 else score.argmax(axis=1)
+        return Decisions(
+            label=label.astype(np.uint8),
+            probability=probability.astype(np.uint16),
+            score=score.astype(np.int32),
+            feature=feature,
+        )
+
+    @cached_property
+    def hash(self) -> str:
+        """16 hex digits that identify these integers and what they are applied to."""
+        digest = hashlib.sha256()
+        identity: dict[str, Any] = {
+            "feature_set": self.spec.features,
+            "window": self.spec.window,
+            "period_us": self.spec.period_us,
+            "channels": [c.name for c in self.spec.channels],
+            "classes": list(self.spec.classes),
+        }
+        digest.update(json.dumps(identity, sort_keys=True).encode())
+        for array in self.arrays():
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Every array the device holds, in a fixed order."""
+        if isinstance(self.body, Forest):
+            f = self.body
+            return [f.feature, f.threshold, f.left, f.right, f.roots, f.leaves]
+        s = self.body.scaler
+        arrays: list[NDArray[Any]] = [s.scale, s.offset, s.shift]
+        for layer in self.body.layers:
+            arrays += [layer.weight, layer.bias, layer.scale, layer.pre, layer.post]
+        return arrays
+
+
+def exp_negative(d: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``32768 * exp(-d / 1024)`` for integers ``d >= 0``, by table and linear interpolation."""
+    t = np.minimum(d, 12288) * 94548
+    i, part = (t >> 20) & 63, (t >> 4) & 0xFFFF
+    above, below = _POWER_OF_HALF[i], _POWER_OF_HALF[i + 1]
+    value = (above - (((above - below) * part) >> 16)) >> (t >> 26)
+    return np.where(d >= 12288, 0, value)
+
+
+def _two_classes(score: NDArray[np.int64]) -> NDArray[np.int64]:
+    logit = score[:, 0]
+    denominator = ONE + exp_negative(np.abs(logit))
+    likely = ((1 << 30) + denominator // 2) // denominator
+    positive = np.where(logit > 0, likely, ONE - likely)
+    return np.stack([ONE - positive, positive], axis=1)
+
+
+def _many_classes(score: NDArray[np.int64]) -> NDArray[np.int64]:
+    power = exp_negative(score.max(axis=1, keepdims=True) - score)
+    total = power.sum(axis=1, keepdims=True)
+    share: NDArray[np.int64] = (power * ONE + total // 2) // total
+    return share

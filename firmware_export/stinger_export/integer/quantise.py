@@ -1,0 +1,166 @@
+"""From a fitted estimator to integers, with the proof that nothing overflows.
+
+Weights get one scale per row, activations one per layer. Ranges come from calibration windows (training windows);
+values outside saturate. Layers start with int8 weights and get int16 ones, cheapest first, until probabilities on
+the calibration windows stay within `TARGET_LOSS` of the estimator's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stinger.errors import InputError
+from stinger.models.spec import TrainedModel
+from stinger_export.integer.forest import quantise_forest
+from stinger_export.integer.model import LOGIT_UNIT, ONE, IntegerModel, Layer, Network, Scaler
+
+#: Largest change of a probability on the calibration windows that int8 weights may cause.
+TARGET_LOSS = 0.01
+#: Network inputs are limited to this many standard deviations, at least and at most.
+_INPUT_RANGE = (8.0, 32.0)
+#: Room above the largest calibrated activation before it saturates.
+_HEADROOM = 1.5
+#: Largest logit worth representing: exp(-32) is far below one unit of probability.
+_LOGIT_LIMIT = 32.0
+_INT32_MAX = 2**31 - 1
+
+Matrix = NDArray[np.float64]
+
+
+def quantise(model: TrainedModel, calibration: NDArray[np.int16]) -> IntegerModel:
+    """Make the integer model of a trained one.
+
+    Args:
+        model: A fitted logreg, mlp or rf.
+        calibration: Windows to take ranges from, ``(n, window, channels)``: training windows, never held-out ones.
+
+    Raises:
+        InputError: The family has no integer form, or its numbers cannot be represented.
+    """
+    if len(calibration) == 0:
+        raise InputError("quantisation needs calibration windows: the dataset has no training windows")
+    spec = model.spec
+    if spec.family == "rf":
+        return IntegerModel(spec, quantise_forest(model.estimator, len(spec.feature_set), len(spec.classes)))
+    if spec.family not in ("logreg", "mlp"):
+        raise InputError(f"family {spec.family!r} has no integer form; choose one of logreg, mlp, rf")
+
+    features = spec.feature_set.compute(calibration)
+    expected = model.predict_proba_features(features)
+    scaler, unit = _quantise_scaler(model, features)
+    weights, biases = _dense_layers(model)
+    candidates = sorted(
+        itertools.product((8, 16), repeat=len(weights)),
+        key=lambda bits: sum(w.size * b for w, b in zip(weights, bits, strict=True)),
+    )
+    network: Network | None = None
+    for bits in candidates:
+        network = Network(scaler, _quantise_layers(weights, biases, bits, scaler.apply(features), unit))
+        loss = np.abs(network.decide(features)[0] / ONE - expected).max()
+        if loss <= TARGET_LOSS:
+            break
+    assert network is not None  # noqa: S101 - there is at least one candidate
+    return IntegerModel(spec, network)
+
+
+def _dense_layers(model: TrainedModel) -> tuple[list[Matrix], list[Matrix]]:
+    classifier = model.estimator[-1]
+    if model.spec.family == "logreg":
+        return [np.asarray(classifier.coef_)], [np.asarray(classifier.intercept_)]
+    return [np.asarray(w).T for w in classifier.coefs_], [np.asarray(b) for b in classifier.intercepts_]
+
+
+def _quantise_scaler(model: TrainedModel, features: NDArray[np.int16]) -> tuple[Scaler, float]:
+    """Return the input scaler, and how many standard deviations one unit of its output is."""
+    standard = model.estimator[0]
+    mean, deviation = np.asarray(standard.mean_), np.asarray(standard.scale_)
+    z = (features - mean) / deviation
+    unit = float(np.clip(1.25 * np.abs(z).max(), *_INPUT_RANGE)) / 32767
+    ratio = np.minimum(1 / (deviation * unit), 32767.0)  # beyond that, one count already saturates
+    # shift <= 16 keeps |feature * scale| + |offset| below 2**31 for every int16 feature.
+    shift = np.clip(np.floor(np.log2(32767 / ratio)), 0, 16).astype(np.uint8)
+    scale = np.rint(ratio * 2.0**shift).clip(0, 32767).astype(np.int16)
+    half = np.where(shift > 0, 2.0 ** (shift.astype(np.float64) - 1), 0.0)
+    offset = np.rint(-mean * ratio * 2.0**shift + half)
+    if (32768 * np.abs(scale.astype(np.float64)) + np.abs(offset) > _INT32_MAX).any():
+        raise InputError("a feature's mean is outside int16: the estimator was not trained on integer features")
+    return Scaler(scale, offset.astype(np.int32), shift), unit
+
+
+def _quantise_layers(
+    weights: Sequence[Matrix],
+    biases: Sequence[Matrix],
+    bits: Sequence[int],
+    x: NDArray[np.int64],
+    unit: float,
+) -> tuple[Layer, ...]:
+    layers = []
+    for i, (weight, bias, width) in enumerate(zip(weights, biases, bits, strict=True)):
+        last = i == len(weights) - 1
+        quantised, row_unit = _quantise_rows(weight, bias, width, unit)
+        acc = x @ quantised.weight.astype(np.int64).T + quantised.bias
+        if last:
+            layers.append(_finish_last(quantised, row_unit, acc))
+        else:
+            layer, unit = _finish_hidden(quantised, row_unit, acc)
+            x = layer.hidden(x)
+            layers.append(layer)
+    return tuple(layers)
+
+
+def _quantise_rows(weight: Matrix, bias: Matrix, bits: int, unit: float) -> tuple[Layer, Matrix]:
+    """Quantise weights and biases; returns the layer without its output scaling, and each row's unit."""
+    largest = 2 ** (bits - 1) - 1
+    peak = np.maximum(np.abs(weight).max(axis=1), 1e-9)
+    # The accumulator holds at most 2**29 of bias and 2**30 of products, whatever the inputs are.
+    step = np.maximum(peak / largest, np.abs(weight).sum(axis=1) * 32767 / 2**30)
+    step = np.maximum(step, np.abs(bias) / (unit * 2**29))
+    quantised = np.rint(weight / step[:, None]).astype(np.int16 if bits == 16 else np.int8)
+    row_unit = step * unit
+    zero = np.zeros(len(bias), dtype=np.uint8)
+    layer = Layer(quantised, np.rint(bias / row_unit).astype(np.int32), zero.astype(np.uint16), zero, zero)
+    return layer, row_unit
+
+
+def _finish_hidden(layer: Layer, row_unit: Matrix, acc: NDArray[np.int64]) -> tuple[Layer, float]:
+    peak = float((np.maximum(acc, 0) * row_unit).max())
+    unit = max(peak * _HEADROOM, 1e-6) / 32767
+    ratio = row_unit / unit
+    pre = np.array([max(0, math.ceil(math.log2(32767 / r / 65535))) for r in ratio])
+    return _with_output(layer, ratio, pre, most=16), unit
+
+
+def _finish_last(layer: Layer, row_unit: Matrix, acc: NDArray[np.int64]) -> Layer:
+    peak = np.minimum(2 * np.abs(acc * row_unit).max(axis=0), _LOGIT_LIMIT)
+    peak = np.maximum(peak, 1.0) / row_unit
+    pre = np.array([max(0, math.ceil(math.log2(p / 32767))) for p in peak])
+    return _with_output(layer, row_unit * LOGIT_UNIT, pre, most=30)
+
+
+def _with_output(layer: Layer, ratio: Matrix, pre: NDArray[np.int_], most: int) -> Layer:
+    factor = ratio * 2.0**pre
+    post = np.clip(np.floor(np.log2(65535 / factor)), 1, most)
+    scale = np.rint(factor * 2.0**post)
+    if (scale > 65535).any() or (pre > 31).any():
+        raise InputError("a layer's weights are too small or too large for integers; scale the network's inputs")
+    rounding = np.where(pre > 0, 2.0 ** (pre - 1), 0.0).astype(np.int64)
+    bias = layer.bias.astype(np.int64) + rounding
+    _prove_no_overflow(layer.weight, bias)
+    return Layer(
+        layer.weight,
+        bias.astype(np.int32),
+        scale.astype(np.uint16),
+        pre.astype(np.uint8),
+        post.astype(np.uint8),
+    )
+
+
+def _prove_no_overflow(weight: NDArray[np.int8] | NDArray[np.int16], bias: NDArray[np.int64]) -> None:
+    bound = np.abs(weight.astype(np.int64)).sum(axis=1) * 32767 + np.abs(bias)
+    if (bound > _INT32_MAX).any():
+        raise InputError("a layer's accumulator could overflow int32; use fewer or smaller weights")

@@ -1,0 +1,1 @@
+"""The `stinger` command: one thin module per verb."""

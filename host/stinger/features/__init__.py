@@ -1,0 +1,1 @@
+"""Feature sets: integer definitions, exact on int16 samples."""

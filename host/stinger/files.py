@@ -1,0 +1,75 @@
+"""Writing files so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stinger.errors import InputError
+
+#: Marks a directory as ours to replace.
+MARKER = ".stinger-output"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file completely or not at all: temporary file, fsync, rename.
+
+    Raises:
+        InputError: The place cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text completely or not at all; see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+@contextmanager
+def replace_dir(target: Path) -> Iterator[Path]:
+    """Build a directory beside ``target`` and put it in place only when the block ends without an error.
+
+    An existing ``target`` that an earlier run made is replaced as a whole; when the block raises, it stays as it
+    was. A directory that holds anything else is never touched.
+
+    Raises:
+        InputError: The place cannot be written, or ``target`` is a file or somebody's directory.
+    """
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target} is a file, a directory is needed there; choose another place")
+    if target.is_dir() and any(target.iterdir()) and not (target / MARKER).is_file():
+        raise InputError(f"{target} is not empty and was not made by stinger; choose another place")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}; choose another place") from error
+    try:
+        building.chmod(0o755)
+        (building / MARKER).write_text("Made by stinger; the next run with the same output replaces this directory.\n")
+        yield building
+        old = target.with_name(f".{target.name}.old-{os.getpid()}")
+        if target.exists():
+            target.rename(old)
+        building.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)

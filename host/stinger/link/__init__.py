@@ -1,0 +1,1 @@
+"""Boards at a port: transport, framing, protocol, flashing."""

@@ -1,0 +1,1 @@
+"""Model families: fit, save, load."""

@@ -1,0 +1,77 @@
+"""What a trained model is: an estimator and everything needed to use it honestly."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stinger.features.integer import FeatureSet, feature_set
+from stinger.sessions.session import Channel
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything about a model but its weights; stored as its manifest.
+
+    Attributes:
+        name: Short identifier, a valid C identifier.
+        family: ``logreg``, ``mlp`` or ``rf``.
+        features: Name of the integer feature set.
+        window: Samples per window.
+        period_us: Sample period the model was trained for, in microseconds.
+        lead_us: Time from the window's end to the event it speaks of; 0 for labelled recordings.
+        channels: Names, units and scales of the window's channels.
+        classes: Class names; a label is an index into them.
+        seed: Seed of training.
+        data_hash: SHA-256 of the training dataset.
+        options: Hyperparameters that differ from the family's defaults.
+        metrics: Held-out metrics, as measured at training.
+    """
+
+    name: str
+    family: str
+    features: str
+    window: int
+    period_us: int
+    lead_us: int
+    channels: tuple[Channel, ...]
+    classes: tuple[str, ...]
+    seed: int
+    data_hash: str
+    options: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def feature_set(self) -> FeatureSet:
+        """The integer feature set, ready to compute."""
+        return feature_set(self.features, [c.name for c in self.channels], self.window)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A fitted scikit-learn estimator on integer features, with its spec.
+
+    Attributes:
+        spec: The manifest.
+        estimator: ``Pipeline(scaler, classifier)`` for logreg and mlp, the bare forest for rf; fitted on the
+            integer features as float64, with labels 0..K-1.
+    """
+
+    spec: ModelSpec
+    estimator: Any
+
+    def predict_proba(self, windows: NDArray[np.int16]) -> NDArray[np.float64]:
+        """Class probabilities (parity level L0) of int16 windows ``(n, window, channels)``: ``(n, classes)``."""
+        return self.predict_proba_features(self.spec.feature_set.compute(windows))
+
+    def predict_proba_features(self, features: NDArray[np.int16]) -> NDArray[np.float64]:
+        """Class probabilities of integer feature vectors ``(n, features)``: ``(n, classes)``."""
+        proba: NDArray[np.float64] = self.estimator.predict_proba(features.astype(np.float64))
+        return proba

@@ -1,0 +1,1 @@
+"""Recordings: one Session type, a reader per format."""

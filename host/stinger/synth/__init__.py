@@ -1,0 +1,1 @@
+"""Synthetic recordings, seeded, with ground truth."""

@@ -1,0 +1,1 @@
+"""Labelled windows cut from sessions, and how they are split."""
