@@ -211,7 +211,7 @@ def exp_negative(d: NDArray[np.int64]) -> NDArray[np.int64]:
     t = np.minimum(d, 12288) * 94548
     i, part = (t >> 20) & 63, (t >> 4) & 0xFFFF
     above, below = _POWER_OF_HALF[i], _POWER_OF_HALF[i + 1]
-    value = (above - (((above - below) * part) >> 16)) >> (t >> 26)
+    value = (above - (((above - below) * part + 0x8000) >> 16)) >> (t >> 26)
     return np.where(d >= 12288, 0, value)
 
 

@@ -32,25 +32,20 @@ _INT32_MAX = 2**31 - 1
 Matrix = NDArray[np.float64]
 
 
-def quantise(model: TrainedModel, calibration: NDArray[np.int16]) -> IntegerModel:
-    """Make the integer model of a trained one.
-
-    Args:
-        model: A fitted logreg, mlp or rf.
-        calibration: Windows to take ranges from, ``(n, window, channels)``: training windows, never held-out ones.
+def quantise(model: TrainedModel) -> IntegerModel:
+    """Make the integer model of a trained logreg, mlp or rf; ranges come from its calibration features.
 
     Raises:
         InputError: The family has no integer form, or its numbers cannot be represented.
     """
-    if len(calibration) == 0:
-        raise InputError("quantisation needs calibration windows: the dataset has no training windows")
-    spec = model.spec
+    spec, features = model.spec, model.calibration
+    if len(features) == 0:
+        raise InputError(f"model {spec.name} has no calibration features; train it again")
     if spec.family == "rf":
         return IntegerModel(spec, quantise_forest(model.estimator, len(spec.feature_set), len(spec.classes)))
     if spec.family not in ("logreg", "mlp"):
         raise InputError(f"family {spec.family!r} has no integer form; choose one of logreg, mlp, rf")
 
-    features = spec.feature_set.compute(calibration)
     expected = model.predict_proba_features(features)
     scaler, unit = _quantise_scaler(model, features)
     weights, biases = _dense_layers(model)

@@ -62,10 +62,13 @@ class TrainedModel:
         spec: The manifest.
         estimator: ``Pipeline(scaler, classifier)`` for logreg and mlp, the bare forest for rf; fitted on the
             integer features as float64, with labels 0..K-1.
+        calibration: Feature vectors of training windows, int16, shape ``(n, features)``; they set the ranges of
+            the integer model, so that exporting needs nothing but the model.
     """
 
     spec: ModelSpec
     estimator: Any
+    calibration: NDArray[np.int16]
 
     def predict_proba(self, windows: NDArray[np.int16]) -> NDArray[np.float64]:
         """Class probabilities (parity level L0) of int16 windows ``(n, window, channels)``: ``(n, classes)``."""

@@ -1,0 +1,153 @@
+"""Integer models on disk: one ``.npz`` without pickle, validated completely before use."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stinger.errors import InputError
+from stinger.files import write_bytes
+from stinger.models.spec import ModelSpec
+from stinger_export.integer.model import ONE, Forest, IntegerModel, Layer, Network, Scaler
+
+#: Larger than any model a microcontroller holds.
+_MAX_BYTES = 16 * 2**20
+_MAX_ARRAYS = 100
+_LAYER = ("weight", "bias", "scale", "pre", "post")
+_DTYPES = {
+    "scaler_scale": "int16",
+    "scaler_offset": "int32",
+    "scaler_shift": "uint8",
+    "bias": "int32",
+    "scale": "uint16",
+    "pre": "uint8",
+    "post": "uint8",
+    "feature": "uint8",
+    "threshold": "int16",
+    "left": "int16",
+    "right": "int16",
+    "roots": "int16",
+    "leaves": "uint16",
+}
+
+
+def save_integer(model: IntegerModel, path: Path) -> None:
+    """Write the integers of a model; the same model gives the same bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **_named(model))
+    write_bytes(path, buffer.getvalue())
+
+
+def load_integer(path: Path, spec: ModelSpec) -> IntegerModel:
+    """Read the integers of a model.
+
+    Args:
+        path: A file written by `save_integer`.
+        spec: The manifest they must fit.
+
+    Raises:
+        InputError: The file is missing, damaged, oversized, or describes a model that could not run.
+    """
+    arrays = _read(path)
+    try:
+        body: Network | Forest = _forest(arrays) if "roots" in arrays else _network(arrays)
+        for name, array in arrays.items():
+            expected = _DTYPES.get(name, _DTYPES.get(name.partition("_")[2]))
+            _require(expected is None or array.dtype == expected, f"{name} is {array.dtype}")
+        _check_body(body, len(spec.feature_set), len(spec.classes))
+    except (KeyError, ValueError, IndexError) as error:
+        raise InputError(f"{path} is not a usable integer model ({error}); export the model again") from error
+    return IntegerModel(spec, body)
+
+
+def _named(model: IntegerModel) -> dict[str, NDArray[Any]]:
+    body = model.body
+    if isinstance(body, Forest):
+        return {name: getattr(body, name) for name in ("feature", "threshold", "left", "right", "roots", "leaves")}
+    named: dict[str, NDArray[Any]] = {
+        f"scaler_{name}": getattr(body.scaler, name) for name in ("scale", "offset", "shift")
+    }
+    for i, layer in enumerate(body.layers):
+        named |= {f"layer{i}_{name}": getattr(layer, name) for name in _LAYER}
+    return named
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if len(entries) > _MAX_ARRAYS or sum(e.file_size for e in entries) > _MAX_BYTES:
+                raise InputError(f"{path} is larger than any integer model; export the model again")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise InputError(f"{path} cannot be read as an integer model ({error}); export the model again") from error
+
+
+def _forest(arrays: dict[str, NDArray[Any]]) -> Forest:
+    names = ("feature", "threshold", "left", "right", "roots", "leaves")
+    return Forest(*(arrays[name] for name in names))
+
+
+def _network(arrays: dict[str, NDArray[Any]]) -> Network:
+    scaler = Scaler(*(arrays[f"scaler_{name}"] for name in ("scale", "offset", "shift")))
+    count = sum(name.endswith("_weight") for name in arrays)
+    layers = tuple(Layer(*(arrays[f"layer{i}_{name}"] for name in _LAYER)) for i in range(count))
+    return Network(scaler, layers)
+
+
+def _check_body(body: Network | Forest, features: int, classes: int) -> None:
+    if isinstance(body, Forest):
+        _check_forest(body, features, classes)
+    else:
+        _check_network(body, features, classes)
+
+
+def _check_forest(f: Forest, features: int, classes: int) -> None:
+    nodes = len(f.feature)
+    _require(
+        all(x.shape == (nodes,) for x in (f.feature, f.threshold, f.left, f.right)), "node arrays differ in length"
+    )
+    _require(f.roots.ndim == 1 and 1 <= len(f.roots) <= 1000, "number of trees")
+    _require(f.leaves.ndim == 2 and f.leaves.shape[1] == classes and len(f.leaves) > 0, "shape of leaves")
+    _require(bool((f.leaves.astype(np.int64).sum(axis=1) == ONE).all()), "a leaf does not sum to one")
+    _require(bool((f.feature < features).all()), "a node uses a feature that does not exist")
+    number = np.arange(nodes)
+    for children, lowest in ((f.left, number + 1), (f.right, number + 1), (f.roots, np.zeros(len(f.roots), int))):
+        child = children.astype(np.int64)
+        # A child always has a higher number than its parent, so every walk ends.
+        _require(bool(((child < 0) | ((child >= lowest) & (child < nodes))).all()), "a child's number")
+        _require(bool((-(child + 1) < len(f.leaves)).all()), "a leaf's number")
+
+
+def _check_network(n: Network, features: int, classes: int) -> None:
+    s = n.scaler
+    _require(all(x.shape == (features,) for x in (s.scale, s.offset, s.shift)), "length of the scaler")
+    _require(bool((s.scale >= 0).all() and (s.shift <= 16).all()), "range of the scaler")
+    reach = 32768 * s.scale.astype(np.int64) + np.abs(s.offset.astype(np.int64))
+    _require(bool((reach < 2**31).all()), "overflow in the scaler")
+    _require(1 <= len(n.layers) <= 8, "number of layers")
+    inputs = features
+    for i, layer in enumerate(n.layers):
+        rows = len(layer.bias)
+        _require(layer.weight.dtype in (np.int8, np.int16), "type of weights")
+        _require(layer.weight.shape == (rows, inputs) and 1 <= rows <= 1024, "shape of weights")
+        _require(all(x.shape == (rows,) for x in (layer.scale, layer.pre, layer.post)), "length of a layer's scales")
+        last = i == len(n.layers) - 1
+        _require(bool((layer.pre <= 31).all() and (layer.post >= 1).all()), "range of shifts")
+        _require(bool((layer.post <= (30 if last else 16)).all()), "range of shifts")
+        bound = np.abs(layer.weight.astype(np.int64)).sum(axis=1) * 32767 + np.abs(layer.bias.astype(np.int64))
+        _require(bool((bound < 2**31).all()), "overflow in an accumulator")
+        inputs = rows
+    _require(inputs == (1 if classes == 2 else classes), "number of outputs")
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise ValueError(what)

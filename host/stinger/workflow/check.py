@@ -1,0 +1,111 @@
+"""`stinger check`: does a board, its log, or this computer's C agree with a bundle's model?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from stinger.check.compare import Comparison, compare_exactly
+from stinger.check.prove import Proof, host_levels, prove
+from stinger.check.replay import replay_native, replay_port
+from stinger.errors import CheckFailedError, InputError
+from stinger.link.board_log import BoardLog, read_board_log
+from stinger.link.replay import ReplayResult
+from stinger.sessions.session import starts_after_gap
+from stinger.windows.replay import ReplayStream, stream_of
+from stinger.workflow.dataset import read_all
+from stinger.workflow.progress import Progress
+from stinger_export.bundle import Bundle
+
+
+def check_host(bundle: Bundle, progress: Progress, *, sanitize: bool = False) -> Proof:
+    """Compare the levels that need no board, over the bundle's own samples.
+
+    Raises:
+        InputError: The bundle is damaged.
+        ToolchainError: The generated C does not compile.
+    """
+    progress.step("comparing estimator, ONNX, integer numpy, host C and emlearn")
+    levels = host_levels(bundle, bundle.replay)
+    return prove(bundle, levels, {"L3": replay_native(bundle.source_dir, bundle.replay, sanitize=sanitize)})
+
+
+def check_port(bundle: Bundle, port: str, data: Path | None, progress: Progress) -> Comparison:
+    """Replay samples into the board at a port and compare its answers.
+
+    Args:
+        bundle: What it should run.
+        port: Where it is.
+        data: Recordings to replay; the bundle's own samples if not given.
+        progress: Told of each step.
+
+    Raises:
+        CheckFailedError: The board runs another model.
+        LinkError: It cannot be reached, or answers are lost.
+    """
+    stream = bundle.replay
+    if data is not None:
+        stream = stream_of([(session, 0, len(session)) for session in read_all([data])])
+        _require_channels(bundle, stream.samples.shape[1], str(data))
+    progress.step(f"replaying {len(stream):,} samples into the board at {port}")
+    with progress.bar("replay") as show:
+        info, result = replay_port(port, bundle, stream, show)
+    expected = bundle.integer.decide(stream.windows(bundle.spec.window))
+    return compare_exactly(("L2", info.board), expected, stream.ready(bundle.spec.window), result)
+
+
+def check_log(bundle: Bundle, path: Path, progress: Progress) -> Comparison:
+    """Compare a board's log with what the model says of the same samples.
+
+    Samples that were lost on the way leave the board's window unknown until it has been filled anew; decisions in
+    between are not compared.
+
+    Raises:
+        CheckFailedError: The log is of another model.
+        InputError: It is damaged.
+    """
+    progress.step(f"reading {path}")
+    log = read_board_log(path)
+    if log.model_hash != bundle.integer.hash:
+        raise CheckFailedError(
+            f"{path} was logged from model {log.model_hash}, the bundle holds {bundle.spec.name} ({bundle.integer.hash})"
+        )
+    _require_channels(bundle, log.samples.shape[1], str(path))
+    stream, unknown = _stream_of_log(log, bundle.spec.period_us)
+    window = bundle.spec.window
+    ready = stream.ready(window)
+    # Before the window has filled after a loss, only the board knows what it holds.
+    compared = ready | ~unknown
+    expected_ready = ready & compared
+    result = ReplayResult(
+        ready=np.where(compared, log.ready, False),
+        label=log.label,
+        probability=log.probability,
+        score=log.score,
+        feature_crc=log.feature_crc,
+        cycles=log.cycles,
+        dropped=0,
+    )
+    expected = bundle.integer.decide(stream.windows(window))
+    return compare_exactly(("L2", "log"), expected, expected_ready, result)
+
+
+def _stream_of_log(log: BoardLog, period_us: int) -> tuple[ReplayStream, np.ndarray]:
+    """Return the log's samples, and where the board's window reaches back to samples that are not in the log."""
+    wrapped = np.diff(log.t_us, prepend=log.t_us[:1]) % (1 << 32)
+    t_us = np.cumsum(wrapped)
+    lost = np.diff(log.sequence, prepend=log.sequence[:1] - 1) != 1
+    lost[:1] = log.sequence[:1] != 0
+    visible = starts_after_gap(t_us, period_us) | log.gap
+    gap = visible | lost
+    index = np.arange(len(t_us))
+    last_loss = np.maximum.accumulate(np.where(lost, index, -1))
+    last_gap = np.maximum.accumulate(np.where(visible & ~lost, index, -1))
+    unknown = last_loss > last_gap
+    return ReplayStream(log.samples, t_us, gap, period_us), unknown
+
+
+def _require_channels(bundle: Bundle, channels: int, where: str) -> None:
+    if channels != len(bundle.spec.channels):
+        raise InputError(f"{where} has {channels} channels, model {bundle.spec.name} takes {len(bundle.spec.channels)}")
