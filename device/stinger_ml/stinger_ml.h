@@ -43,6 +43,7 @@
 #endif
 #define STINGER_MAX_FEATURES (4 * STINGER_MAX_CHANNELS + 3 * STINGER_MAX_TRIADS)
 
+#define STINGER_STRIDE 8 /* rows of weights are padded to a multiple of this */
 #define STINGER_ONE 32768 /* probability 1: probabilities are in units of 1/32768 */
 
 typedef enum { STINGER_SUMMARY = 0, STINGER_RICH = 1 } stinger_feature_set;
@@ -55,20 +56,25 @@ typedef struct {
 } stinger_scaler;
 
 /*
- * One dense layer. acc = bias[row] + sum(weight[row][i] * input[i]) never overflows int32: the exporter proves it
- * for every possible input. With pre, scale and post of the row:
+ * One row of a dense layer. acc = bias + sum(weight[i] * input[i]) never overflows int32: the exporter proves it for
+ * every possible input. Then
  *     hidden layer: min(32767, (min(65535, max(0, acc) >> pre) * scale + (1 << (post - 1))) >> post)
  *     last layer:   (limit(acc >> pre, -32768..32767) * scale) >> post, in 1/1024 of a logit
  * post is at least 1 and at most 16 in hidden layers. Rounding of the first shift is already in bias.
  */
 typedef struct {
-    const int8_t *weight8;   /* rows x inputs, or NULL when weight16 is used */
-    const int16_t *weight16; /* rows x inputs */
-    const int32_t *bias;     /* rows */
-    const uint16_t *scale;   /* rows */
-    const uint8_t *pre;      /* rows */
-    const uint8_t *post;     /* rows */
-    uint16_t inputs;
+    int32_t bias;
+    uint16_t scale;
+    uint8_t pre;
+    uint8_t post;
+} stinger_row;
+
+/* A dense layer: int8 or int16 weights, row after row, stored without sign and padded with weights of 0. */
+typedef struct {
+    const uint8_t *weight8;   /* each weight + 128; or NULL when weight16 is used */
+    const uint16_t *weight16; /* each weight + 32768 */
+    const stinger_row *row;
+    uint16_t inputs; /* per row, padded to a multiple of STINGER_STRIDE */
     uint16_t rows;
 } stinger_layer;
 

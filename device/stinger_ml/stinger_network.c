@@ -1,7 +1,16 @@
 /* Dense networks with int8 or int16 weights, int16 activations and 32-bit accumulators; softmax by table. */
 #include "stinger_internal.h"
 
-#define WIDEST (STINGER_MAX_FEATURES > STINGER_MAX_UNITS ? STINGER_MAX_FEATURES : STINGER_MAX_UNITS)
+#if defined(__GNUC__)
+#define NOINLINE __attribute__((noinline))
+#define COMPUTE_NOW(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
+#else
+#define NOINLINE
+#define COMPUTE_NOW(a, b) (void)0
+#endif
+
+#define PADDED(n) (((n) + STINGER_STRIDE - 1) / STINGER_STRIDE * STINGER_STRIDE)
+#define WIDEST PADDED(STINGER_MAX_FEATURES > STINGER_MAX_UNITS ? STINGER_MAX_FEATURES : STINGER_MAX_UNITS)
 
 /* round(32768 * 2^(-i / 64)) */
 static const uint16_t power_of_half[65] = {
@@ -18,53 +27,91 @@ static uint32_t exp_negative(uint32_t d) {
     uint32_t t = d * 94548u; /* log2(e) * 2^16: the exponent of one half, in 2^-26 */
     uint32_t i = (t >> 20) & 63u, part = (t >> 4) & 0xFFFFu;
     uint32_t above = power_of_half[i], below = power_of_half[i + 1u];
-    return (above - (((above - below) * part) >> 16)) >> (t >> 26);
+    return (above - (((above - below) * part + 0x8000u) >> 16)) >> (t >> 26);
 }
 
-static int32_t accumulate8(const int8_t *weight, const int16_t *input, uint16_t inputs, int32_t acc) {
-    const int16_t *end = input + inputs;
-    while (end - input >= 4) {
-        acc += weight[0] * input[0];
-        acc += weight[1] * input[1];
-        acc += weight[2] * input[2];
-        acc += weight[3] * input[3];
-        weight += 4;
-        input += 4;
-    }
-    while (input != end)
-        acc += *weight++ * *input++;
-    return acc;
+/*
+ * The inner loops. Weights are stored as weight + 128 (or + 32768) because the Cortex-M0+ loads unsigned bytes with an
+ * immediate offset but signed ones only with a register; the surplus, 128 * sum(input), is taken off beforehand. Two
+ * rows share each load of an input. Arithmetic is modulo 2^32 on the way; the exporter proves that the sum fits int32.
+ * Out of line and in order, so that the loop fits the eight low registers: left alone, compilers hoist loads and spill.
+ */
+#define STEP(k)                                                                                                        \
+    x = input[k];                                                                                                      \
+    a += first[k] * x;                                                                                                 \
+    b += second[k] * x;                                                                                                \
+    COMPUTE_NOW(a, b)
+#define STEPS()                                                                                                        \
+    do {                                                                                                               \
+        STEP(0);                                                                                                       \
+        STEP(1);                                                                                                       \
+        STEP(2);                                                                                                       \
+        STEP(3);                                                                                                       \
+        STEP(4);                                                                                                       \
+        STEP(5);                                                                                                       \
+        STEP(6);                                                                                                       \
+        STEP(7);                                                                                                       \
+        first += STINGER_STRIDE;                                                                                       \
+        second += STINGER_STRIDE;                                                                                      \
+        input += STINGER_STRIDE;                                                                                       \
+    } while (input != end)
+
+NOINLINE static void accumulate_pair8(const uint8_t *first, const uint8_t *second, const uint32_t *input,
+                                      const uint32_t *end, uint32_t *acc) {
+    uint32_t a = acc[0], b = acc[1], x;
+    STEPS();
+    acc[0] = a;
+    acc[1] = b;
 }
 
-static int32_t accumulate16(const int16_t *weight, const int16_t *input, uint16_t inputs, int32_t acc) {
-    const int16_t *end = input + inputs;
-    while (input != end)
-        acc += *weight++ * *input++;
-    return acc;
+NOINLINE static void accumulate_pair16(const uint16_t *first, const uint16_t *second, const uint32_t *input,
+                                       const uint32_t *end, uint32_t *acc) {
+    uint32_t a = acc[0], b = acc[1], x;
+    STEPS();
+    acc[0] = a;
+    acc[1] = b;
 }
 
-static int32_t accumulate(const stinger_layer *layer, unsigned row, const int16_t *input) {
-    uint32_t first = (uint32_t)row * layer->inputs;
-    if (layer->weight8 != NULL)
-        return accumulate8(layer->weight8 + first, input, layer->inputs, layer->bias[row]);
-    return accumulate16(layer->weight16 + first, input, layer->inputs, layer->bias[row]);
+NOINLINE static uint32_t rectify(const stinger_row *row, uint32_t acc) {
+    uint32_t a = (int32_t)acc > 0 ? acc >> row->pre : 0u;
+    a = (a > 65535u ? 65535u : a) * row->scale;
+    a = (a + (UINT32_C(1) << (row->post - 1u))) >> row->post;
+    return a > 32767u ? 32767u : a;
 }
 
-static void hidden(const stinger_layer *layer, const int16_t *input, int16_t *output) {
-    for (unsigned row = 0; row < layer->rows; row++) {
-        int32_t acc = accumulate(layer, row, input);
-        uint32_t a = acc > 0 ? (uint32_t)acc >> layer->pre[row] : 0u;
-        a = (a > 65535u ? 65535u : a) * layer->scale[row];
-        a = (a + (UINT32_C(1) << (layer->post[row] - 1u))) >> layer->post[row];
-        output[row] = (int16_t)(a > 32767u ? 32767u : a);
-    }
+NOINLINE static uint32_t to_logit(const stinger_row *row, uint32_t acc) {
+    int32_t a = (int32_t)acc >> row->pre;
+    a = a > 32767 ? 32767 : a < -32768 ? -32768 : a;
+    return (uint32_t)((a * (int32_t)row->scale) >> row->post);
 }
 
-static void logits(const stinger_layer *layer, const int16_t *input, int32_t *output) {
-    for (unsigned row = 0; row < layer->rows; row++) {
-        int32_t a = accumulate(layer, row, input) >> layer->pre[row];
-        a = a > 32767 ? 32767 : a < -32768 ? -32768 : a;
-        output[row] = (a * (int32_t)layer->scale[row]) >> layer->post[row];
+/* One layer; the output has room for an even number of rows. */
+static void run_layer(const stinger_layer *layer, const uint32_t *input, uint32_t *output,
+                      uint32_t (*finish)(const stinger_row *, uint32_t)) {
+    const uint32_t *end = input + layer->inputs;
+    uint32_t surplus = 0;
+    for (const uint32_t *i = input; i != end; i++)
+        surplus += *i;
+    surplus <<= layer->weight8 != NULL ? 7 : 15;
+
+    const uint8_t *weight8 = layer->weight8;
+    const uint16_t *weight16 = layer->weight16;
+    const stinger_row *row = layer->row, *last = row + layer->rows - 1;
+    while (row <= last) {
+        /* An odd last row is computed twice. */
+        const stinger_row *second = row == last ? row : row + 1;
+        unsigned step = row == last ? 0u : layer->inputs;
+        uint32_t acc[2] = {(uint32_t)row->bias - surplus, (uint32_t)second->bias - surplus};
+        if (weight8 != NULL) {
+            accumulate_pair8(weight8, weight8 + step, input, end, acc);
+            weight8 += 2u * step;
+        } else {
+            accumulate_pair16(weight16, weight16 + step, input, end, acc);
+            weight16 += 2u * step;
+        }
+        *output++ = finish(row, acc[0]);
+        *output++ = finish(second, acc[1]);
+        row += 2;
     }
 }
 
@@ -92,22 +139,34 @@ static void many_classes(stinger_decision *d) {
     d->label = (uint8_t)best;
 }
 
+static void scale_inputs(const stinger_scaler *scaler, const int16_t *feature, unsigned features, uint32_t *output) {
+    for (unsigned i = 0; i < features; i++) {
+        int32_t z = (feature[i] * scaler[i].scale + scaler[i].offset) >> scaler[i].shift;
+        output[i] = (uint32_t)(z > 32767 ? 32767 : z < -32767 ? -32767 : z);
+    }
+}
+
+static void pad(uint32_t *values, unsigned count) {
+    for (; count % STINGER_STRIDE != 0; count++)
+        values[count] = 0;
+}
+
 void stinger_network_decide(const stinger_network *network, const int16_t *feature, uint8_t features,
                             stinger_decision *d) {
-    int16_t buffer[2][WIDEST];
+    uint32_t buffer[2][WIDEST]; /* signed values, two's complement */
     unsigned in = 0;
-    for (unsigned i = 0; i < features; i++) {
-        const stinger_scaler *scaler = &network->scaler[i];
-        int32_t z = (feature[i] * scaler->scale + scaler->offset) >> scaler->shift;
-        buffer[0][i] = (int16_t)(z > 32767 ? 32767 : z < -32767 ? -32767 : z);
-    }
-    unsigned last = network->layer_count - 1u;
-    for (unsigned l = 0; l < last; l++) {
-        hidden(&network->layers[l], buffer[in], buffer[1u - in]);
+    scale_inputs(network->scaler, feature, features, buffer[0]);
+    pad(buffer[0], features);
+    const stinger_layer *layer = network->layers, *last = layer + network->layer_count - 1;
+    for (; layer != last; layer++) {
+        run_layer(layer, buffer[in], buffer[1u - in], rectify);
         in = 1u - in;
+        pad(buffer[in], layer->rows);
     }
-    logits(&network->layers[last], buffer[in], d->score);
-    d->scores = (uint8_t)network->layers[last].rows;
+    run_layer(last, buffer[in], buffer[1u - in], to_logit);
+    for (unsigned k = 0; k < last->rows; k++)
+        d->score[k] = (int32_t)buffer[1u - in][k];
+    d->scores = (uint8_t)last->rows;
     if (d->scores == 1u)
         two_classes(d);
     else

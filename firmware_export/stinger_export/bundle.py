@@ -87,9 +87,7 @@ class Bundle:
         return to_emlearn(self.model)
 
 
-def export_bundle(
-    model: TrainedModel, directory: Path, on_progress: Callable[[str], None] = lambda _: None
-) -> Bundle:
+def export_bundle(model: TrainedModel, directory: Path, on_progress: Callable[[str], None] = lambda _: None) -> Bundle:
     """Export a model to every target.
 
     Args:

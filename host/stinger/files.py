@@ -57,12 +57,10 @@ def replace_dir(target: Path) -> Iterator[Path]:
         raise InputError(f"{target} is a file, a directory is needed there; choose another place")
     if target.is_dir() and any(target.iterdir()) and not (target / MARKER).is_file():
         raise InputError(f"{target} is not empty and was not made by stinger; choose another place")
+    building = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}; choose another place") from error
-    try:
         building.chmod(0o755)
         (building / MARKER).write_text("Made by stinger; the next run with the same output replaces this directory.\n")
         yield building
@@ -71,5 +69,8 @@ def replace_dir(target: Path) -> Iterator[Path]:
             target.rename(old)
         building.rename(target)
         shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}; choose another place") from error
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        if building is not None:
+            shutil.rmtree(building, ignore_errors=True)

@@ -13,7 +13,8 @@ from stinger.files import write_text
 from stinger_export.integer.model import Forest, IntegerModel, Layer, Network
 
 _WIDTH = 118
-_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t"}
+_STRIDE = 8  # STINGER_STRIDE
+_TYPES = {"uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t"}
 
 
 def write_c_source(model: IntegerModel, directory: Path) -> list[Path]:
@@ -87,16 +88,27 @@ def _network(network: Network) -> list[str]:
 
 
 def _layer_arrays(i: int, layer: Layer) -> str:
-    names = ("weight", "bias", "scale", "pre", "post")
-    return "\n".join(_array(f"layer{i}_{name}", getattr(layer, name)) for name in names)
+    rows = zip(layer.bias, layer.scale, layer.pre, layer.post, strict=True)
+    entries = _braces(f"{{{bias}, {scale}, {pre}, {post}}}" for bias, scale, pre, post in rows)
+    return f"{_array(f'layer{i}_weight', _stored(layer))}\nstatic const stinger_row layer{i}_row[] = {entries};"
+
+
+def _stored(layer: Layer) -> NDArray[Any]:
+    """Weights as the device keeps them: offset to be unsigned, rows padded with weights of 0."""
+    zero = -int(np.iinfo(layer.weight.dtype).min)
+    stored = np.pad(layer.weight.astype(np.int64) + zero, ((0, 0), (0, _padding(layer))), constant_values=zero)
+    return stored.astype(np.uint8 if zero == 128 else np.uint16)
+
+
+def _padding(layer: Layer) -> int:
+    return int(-layer.weight.shape[1] % _STRIDE)
 
 
 def _layer_entry(i: int, layer: Layer) -> str:
     rows, inputs = layer.weight.shape
     weight8 = f"layer{i}_weight" if layer.weight.dtype == np.int8 else "NULL"
     weight16 = f"layer{i}_weight" if layer.weight.dtype == np.int16 else "NULL"
-    arrays = ", ".join(f"layer{i}_{name}" for name in ("bias", "scale", "pre", "post"))
-    return f"    {{{weight8}, {weight16}, {arrays}, {inputs}, {rows}}}"
+    return f"    {{{weight8}, {weight16}, layer{i}_row, {inputs + _padding(layer)}, {rows}}}"
 
 
 def _forest(forest: Forest) -> list[str]:

@@ -40,7 +40,7 @@ _DTYPES = {
 def save_integer(model: IntegerModel, path: Path) -> None:
     """Write the integers of a model; the same model gives the same bytes."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **_named(model))
+    np.savez_compressed(buffer, allow_pickle=False, **_named(model))
     write_bytes(path, buffer.getvalue())
 
 

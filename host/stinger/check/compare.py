@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,9 +77,7 @@ def compare_probabilities(
         failure = f"{levels[0]} and {levels[1]}: there are no windows to compare"
     elif not worst <= bound:  # catches NaN too
         at = int(np.nanargmax(np.where(np.isnan(difference), np.inf, difference)))
-        failure = (
-            f"{levels[1]} differs from {levels[0]} by {worst:.2g} at window {at}, at most {bound:g} is allowed"
-        )
+        failure = f"{levels[1]} differs from {levels[0]} by {worst:.2g} at window {at}, at most {bound:g} is allowed"
     elif flips > flips_allowed * n:
         at = int(np.flatnonzero(differs & ~tied)[0])
         failure = f"{levels[1]} gives {flips} of {n} windows another label than {levels[0]}, first at window {at}"
@@ -130,7 +129,7 @@ def first_difference(expected: Decisions, ready: NDArray[np.bool_], result: Repl
     at_ready = np.flatnonzero(ready)
     if result.score.shape[1] != expected.score.shape[1] or result.probability.shape[1] != expected.probability.shape[1]:
         return f"sample {int(at_ready[0])}: another number of classes or scores"
-    fields = {
+    fields: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
         "features (CRC)": (feature_crc(expected.feature)[:, None], result.feature_crc[ready][:, None]),
         "score": (expected.score, result.score[ready]),
         "probability": (expected.probability, result.probability[ready]),

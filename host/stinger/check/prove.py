@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stinger.check.compare import Comparison, compare_exactly, compare_probabilities
+from stinger.check.compare import TIE, Comparison, compare_exactly, compare_probabilities
 from stinger.evaluation.metrics import accuracy, average_precision
 from stinger.link.replay import ReplayResult
 from stinger.windows.replay import ReplayStream
@@ -136,9 +136,7 @@ def host_levels(bundle: Bundle, stream: ReplayStream) -> HostLevels:
     )
 
 
-def prove(
-    bundle: Bundle, levels: HostLevels, boards: dict[str, ReplayResult], truth: Truth | None = None
-) -> Proof:
+def prove(bundle: Bundle, levels: HostLevels, boards: dict[str, ReplayResult], truth: Truth | None = None) -> Proof:
     """Compare all levels.
 
     Args:
@@ -165,7 +163,7 @@ def prove(
             levels.l0,
             *levels.emlearn,
             bound=eml_bound,
-            **({} if is_forest else {"tie": 2 * eml_bound}),
+            tie=TIE if is_forest else 2 * eml_bound,
         ),
     ]
     failures = [c.failure for c in comparisons if c.failure is not None]
@@ -197,9 +195,7 @@ def _metrics(levels: HostLevels, boards: dict[str, ReplayResult], truth: Truth) 
     return measured
 
 
-def _measure(
-    probability: Probabilities, label: NDArray[np.integer], truth: NDArray[np.uint8]
-) -> dict[str, float]:
+def _measure(probability: Probabilities, label: NDArray[np.integer], truth: NDArray[np.uint8]) -> dict[str, float]:
     measured = {"accuracy": accuracy(truth, label)}
     if probability.shape[1] == 2:
         measured["pr_auc"] = average_precision(truth, probability[:, 1])

@@ -66,7 +66,18 @@ def table(proofs: Sequence[Proof], costs: dict[str, Cost]) -> tuple[list[str], l
         proofs: One per model.
         costs: By model name; a model without one gets dashes.
     """
-    header = ["model", "held-out", "L0-L1 |Δp|", "L0-L2 |Δp|", "flips", "exact", "emlearn |Δp|", "cycles", "flash", "RAM"]
+    header = [
+        "model",
+        "held-out",
+        "L0-L1 |Δp|",
+        "L0-L2 |Δp|",
+        "flips",
+        "exact",
+        "emlearn |Δp|",
+        "cycles",
+        "flash",
+        "RAM",
+    ]
     return header, [_row(proof, costs.get(proof.name)) for proof in proofs]
 
 
@@ -99,7 +110,9 @@ def _headline(proof: Proof) -> str:
     return f"accuracy {measured['accuracy']:.1%}"
 
 
-def markdown(title: str, facts: Sequence[str], proofs: Sequence[Proof], costs: dict[str, Cost], pictures: dict[str, str]) -> str:
+def markdown(
+    title: str, facts: Sequence[str], proofs: Sequence[Proof], costs: dict[str, Cost], pictures: dict[str, str]
+) -> str:
     """Compose ``report.md``.
 
     Args:
@@ -164,7 +177,16 @@ def _metric_grid(proofs: Sequence[Proof]) -> str:
 
 
 def _cost_grid(costs: dict[str, Cost]) -> str:
-    header = ["model", "cycles, mean", "cycles, most", "time", "model flash", "model RAM", "firmware flash", "firmware RAM"]
+    header = [
+        "model",
+        "cycles, mean",
+        "cycles, most",
+        "time",
+        "model flash",
+        "model RAM",
+        "firmware flash",
+        "firmware RAM",
+    ]
     rows = [
         [
             name,

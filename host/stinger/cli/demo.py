@@ -18,7 +18,7 @@ def demo(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where report, models and pictures go.")] = Path("stinger-demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 1,
-    minutes: Annotated[float, typer.Option(min=1, max=60, help="Length of the synthetic session.")] = 4.0,
+    minutes: Annotated[float, typer.Option(min=1, max=60, help="Length of the synthetic session.")] = 8.0,
     windows: Annotated[int, typer.Option(min=1, help="Windows to compare on every level, at least.")] = 1500,
     json: Annotated[bool, typer.Option("--json", help="Print report.json instead of the table.")] = False,
 ) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 
-
 def monitor(
     port: Annotated[str | None, typer.Option(help="Serial port of the board; default: the only one there is.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="One line per decision (the only view so far).")] = True,

@@ -23,7 +23,5 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         grid.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
     for row in rows:
         grid.add_row(*row)
-    console = Console()
-    # On a pipe or a narrow terminal a cut table would be useless; let lines be long instead.
-    width = max(console.width, console.measure(grid).maximum) if not console.is_terminal else console.width
-    Console(width=width).print(grid)
+    # A cut cell would hide a figure; a line too long for the terminal only wraps.
+    Console(width=Console(width=10_000).measure(grid).maximum).print(grid)

@@ -159,7 +159,7 @@ def load_replay(path: Path) -> ReplayStream:
         raise InputError(f"{path} cannot be read as a replay ({error}); export the model again") from error
     n = len(stream.samples)
     shapes_fit = stream.samples.ndim == 2 and stream.t_us.shape == stream.gap_before.shape == (n,)
-    types = (stream.samples.dtype, stream.t_us.dtype, stream.gap_before.dtype)
-    if not shapes_fit or types != (np.int16, np.int64, np.bool_) or stream.period_us <= 0:
+    types = [array.dtype.name for array in (stream.samples, stream.t_us, stream.gap_before)]
+    if not shapes_fit or types != ["int16", "int64", "bool"] or stream.period_us <= 0:
         raise InputError(f"{path} is not a replay; export the model again")
     return stream

@@ -27,7 +27,7 @@ from stinger.workflow.dataset import draw_recordings, read_all, summarise
 from stinger.workflow.progress import Progress
 from stinger.workflow.prove import Built, Proven, build, prove_at_port
 from stinger_export.integer.model import ONE
-from stinger_virtual.process import start_virtual
+from stinger_virtual.start import start_virtual
 
 FAMILIES = ("logreg", "mlp", "rf")
 
@@ -47,7 +47,7 @@ class DemoOptions:
 
     out: Path
     data: Path | None = None
-    minutes: float = 4.0
+    minutes: float = 8.0
     windows: int = 1500
     seed: int = 1
     workers: int = 2

@@ -67,9 +67,7 @@ def deploy(options: DeployOptions, progress: Progress) -> Proven:
 
     with replace_dir(options.out) as out:
         write_dataset(dataset, out / "train")
-        built = build(
-            dataset, options.family, out, features=options.features, seed=options.seed, progress=progress
-        )
+        built = build(dataset, options.family, out, features=options.features, seed=options.seed, progress=progress)
         proven = prove_at_port(built, flash_it, stream, truth, progress)
         costs = {proven.proof.name: proven.cost}
         facts = {"recordings": [str(p) for p in options.logs], "dataset": summarise(sessions, dataset)}

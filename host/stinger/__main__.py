@@ -1,0 +1,5 @@
+"""`python -m stinger` is `stinger`."""
+
+from stinger.cli import main
+
+main()
