@@ -41,6 +41,12 @@
 #ifndef STINGER_MAX_UNITS
 #define STINGER_MAX_UNITS 64 /* widest layer of a network, at least 1 */
 #endif
+#ifndef STINGER_WITH_NETWORKS
+#define STINGER_WITH_NETWORKS 1 /* 0 leaves their code out, and refuses such models */
+#endif
+#ifndef STINGER_WITH_FORESTS
+#define STINGER_WITH_FORESTS 1
+#endif
 #define STINGER_MAX_FEATURES (4 * STINGER_MAX_CHANNELS + 3 * STINGER_MAX_TRIADS)
 
 #define STINGER_STRIDE 8 /* rows of weights are padded to a multiple of this */

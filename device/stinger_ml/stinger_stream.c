@@ -14,6 +14,8 @@ static bool fits(const stinger_model *m) {
             return false;
     if ((m->network == NULL) == (m->forest == NULL))
         return false;
+    if (m->network != NULL ? !STINGER_WITH_NETWORKS : !STINGER_WITH_FORESTS)
+        return false;
     if (m->network != NULL)
         for (unsigned l = 0; l < m->network->layer_count; l++)
             if (m->network->layers[l].rows > STINGER_MAX_UNITS)
@@ -63,8 +65,12 @@ void stinger_stream_decide(const stinger_stream *s, stinger_decision *d) {
     const stinger_model *m = s->model;
     stinger_features(s, d->feature);
     d->classes = m->classes;
+#if STINGER_WITH_NETWORKS
     if (m->network != NULL)
         stinger_network_decide(m->network, d->feature, m->features, d);
-    else
+#endif
+#if STINGER_WITH_FORESTS
+    if (m->forest != NULL)
         stinger_forest_decide(m->forest, d->feature, d);
+#endif
 }

@@ -28,12 +28,12 @@ from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.models.store import load_model, save_model
 from stinger.windows.replay import ReplayStream, load_replay, save_replay
 from stinger_export.emlearn_header import EmlearnHeader, to_emlearn
+from stinger_export.exercise import exercise_stream
 from stinger_export.integer.c_source import write_c_source
 from stinger_export.integer.model import IntegerModel
 from stinger_export.integer.quantise import quantise
 from stinger_export.integer.store import load_integer, save_integer
 from stinger_export.onnx_graph import to_onnx
-from stinger_export.exercise import exercise_stream
 
 #: Raise when an older reader would misread the layout.
 FORMAT = 1

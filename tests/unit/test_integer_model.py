@@ -149,7 +149,7 @@ def rewrite(path: Path, **changes: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("family", "name", "change", "message"),
     [
-        ("rf", "left", lambda a: np.zeros_like(a), "child"),
+        ("rf", "left", np.zeros_like, "child"),
         ("rf", "right", lambda a: a + 20000, "child"),
         ("rf", "roots", lambda a: a[:0], "number of trees"),
         ("rf", "feature", lambda a: a + 200, "feature that does not exist"),

@@ -38,6 +38,8 @@ def limits_header(model: IntegerModel) -> str:
         f"#define STINGER_MAX_TRIADS {max(1, len(features.triads))}",
         f"#define STINGER_MAX_CLASSES {len(model.spec.classes)}",
         f"#define STINGER_MAX_UNITS {units}",
+        f"#define STINGER_WITH_NETWORKS {int(isinstance(model.body, Network))}",
+        f"#define STINGER_WITH_FORESTS {int(isinstance(model.body, Forest))}",
         "#endif",
     ]
     return "\n".join(lines) + "\n"

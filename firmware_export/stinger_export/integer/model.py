@@ -56,8 +56,16 @@ class Scaler:
 
     def apply(self, feature: NDArray[np.int16]) -> NDArray[np.int64]:
         """Scale feature vectors ``(n, features)`` to network inputs."""
+        return self._unlimited(feature).clip(-32767, 32767)
+
+    def in_range(self, feature: NDArray[np.int16]) -> NDArray[np.bool_]:
+        """Say which feature vectors are scaled without hitting the limit, shape ``(n,)``."""
+        inside: NDArray[np.bool_] = np.abs(self._unlimited(feature)).max(axis=1) <= 32767
+        return inside
+
+    def _unlimited(self, feature: NDArray[np.int16]) -> NDArray[np.int64]:
         z: NDArray[np.int64] = (feature.astype(np.int64) * self.scale + self.offset) >> self.shift
-        return z.clip(-32767, 32767)
+        return z
 
 
 @dataclass(frozen=True)
@@ -176,6 +184,16 @@ class IntegerModel:
             score=score.astype(np.int32),
             feature=feature,
         )
+
+    def in_range(self, feature: NDArray[np.int16]) -> NDArray[np.bool_]:
+        """Say which feature vectors lie in the range the integers were made for, ``(n, features)`` -> ``(n,)``.
+
+        Outside it, a network's inputs saturate and the estimator's probabilities need not be met; trees have no
+        such limit.
+        """
+        if isinstance(self.body, Network):
+            return self.body.scaler.in_range(feature)
+        return np.ones(len(feature), dtype=np.bool_)
 
     @cached_property
     def hash(self) -> str:

@@ -136,7 +136,14 @@ def host_levels(bundle: Bundle, stream: ReplayStream) -> HostLevels:
     )
 
 
-def prove(bundle: Bundle, levels: HostLevels, boards: dict[str, ReplayResult], truth: Truth | None = None) -> Proof:
+def prove(
+    bundle: Bundle,
+    levels: HostLevels,
+    boards: dict[str, ReplayResult],
+    truth: Truth | None = None,
+    *,
+    in_range_only: bool = False,
+) -> Proof:
     """Compare all levels.
 
     Args:
@@ -144,16 +151,19 @@ def prove(bundle: Bundle, levels: HostLevels, boards: dict[str, ReplayResult], t
         levels: What the host's levels say.
         boards: Answers of the exact levels by name (``L3``, ``L4``), one per sample of the same stream.
         truth: Held-out windows in the stream, if their classes are known.
+        in_range_only: Compare L2 with L0 only on windows in the integer model's range; for samples that go beyond
+            it on purpose.
     """
+    meant = bundle.integer.in_range(levels.l2.feature) if in_range_only else np.ones(len(levels.l2), dtype=np.bool_)
     is_forest = bundle.spec.family == "rf"
     eml_bound = EMLEARN_TREE_BOUND if is_forest else EMLEARN_NET_BOUND
     comparisons = [
         compare_probabilities(("L0", "L1"), levels.l0, *levels.l1, bound=ONNX_BOUND),
         compare_probabilities(
             ("L0", "L2"),
-            levels.l0,
-            levels.l2.probability / ONE,
-            levels.l2.label,
+            levels.l0[meant],
+            levels.l2.probability[meant] / ONE,
+            levels.l2.label[meant],
             bound=INTEGER_BOUND,
             flips_allowed=1.0,  # what flips may cost is bounded by ACCURACY_LOSS
         ),

@@ -21,5 +21,7 @@ def monitor(
     from stinger.link.transport import open_port
     from stinger.monitor.plain import run_plain
 
+    del plain  # the only view there is; scripts that ask for it keep working when others come
+
     with Board(open_port(find_port(port))) as board:
         run_plain(board, count=count, seconds=seconds, log=log)

@@ -28,7 +28,8 @@ def check_host(bundle: Bundle, progress: Progress, *, sanitize: bool = False) ->
     """
     progress.step("comparing estimator, ONNX, integer numpy, host C and emlearn")
     levels = host_levels(bundle, bundle.replay)
-    return prove(bundle, levels, {"L3": replay_native(bundle.source_dir, bundle.replay, sanitize=sanitize)})
+    native = replay_native(bundle.source_dir, bundle.replay, sanitize=sanitize)
+    return prove(bundle, levels, {"L3": native}, in_range_only=True)
 
 
 def check_port(bundle: Bundle, port: str, data: Path | None, progress: Progress) -> Comparison:
@@ -69,7 +70,8 @@ def check_log(bundle: Bundle, path: Path, progress: Progress) -> Comparison:
     log = read_board_log(path)
     if log.model_hash != bundle.integer.hash:
         raise CheckFailedError(
-            f"{path} was logged from model {log.model_hash}, the bundle holds {bundle.spec.name} ({bundle.integer.hash})"
+            f"{path} was logged from model {log.model_hash}, "
+            f"the bundle holds {bundle.spec.name} ({bundle.integer.hash})"
         )
     _require_channels(bundle, log.samples.shape[1], str(path))
     stream, unknown = _stream_of_log(log, bundle.spec.period_us)

@@ -19,8 +19,8 @@ from stinger.plots.curves import plot_confusion, plot_parity, plot_precision_rec
 from stinger.sessions.session import Session
 from stinger.sessions.stinger_log import write_bin
 from stinger.synth.shots import make_session
-from stinger.windows.dataset import Dataset
 from stinger.windows.cut import cut
+from stinger.windows.dataset import Dataset
 from stinger.windows.replay import held_out_stream, stream_of
 from stinger.windows.store import write_dataset
 from stinger.workflow.dataset import draw_recordings, read_all, summarise
@@ -85,8 +85,7 @@ def run_demo(options: DemoOptions, progress: Progress) -> DemoResult:
         write_dataset(dataset, out / "train")
         proven = _prove_all(options, dataset, sessions, out, progress)
         progress.step("drawing and writing the report")
-        result = _report(options, dataset, sessions, proven, out)
-    return result
+        return _report(options, dataset, sessions, proven, out)
 
 
 def _recording(options: DemoOptions, out: Path, progress: Progress) -> list[Session]:

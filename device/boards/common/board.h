@@ -1,0 +1,48 @@
+/*
+ * What the firmware application needs from a board. A new board is one directory with these functions and a main
+ * that calls stinger_app_init once and stinger_app_poll for ever. Nothing here may block.
+ */
+#ifndef BOARD_H
+#define BOARD_H
+
+#include "stinger_ml.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    const char *name;
+    uint32_t clock_hz;
+    bool has_sensor;
+} board_info;
+
+typedef struct {
+    uint32_t t_us; /* when it was taken, in the sensor's clock */
+    bool gap;      /* samples are known to be missing before this one */
+    int16_t value[STINGER_MAX_CHANNELS];
+} board_sample;
+
+extern const board_info board;
+
+/* The next byte from the host, or -1. */
+int board_read_byte(void);
+
+/* Send all of `data` to the host, or nothing of it: false when there is no room now. */
+bool board_write(const uint8_t *data, size_t size);
+
+/* Time since start in microseconds; wraps after 71 minutes. */
+uint32_t board_micros(void);
+
+/* Processor cycles, counting up, modulo BOARD_CYCLES_MASK + 1. Differences are good for one wrap (134 ms at
+ * 125 MHz). A board without such a counter counts nanoseconds. */
+#define BOARD_CYCLES_MASK 0xFFFFFFu
+uint32_t board_cycles(void);
+
+/* Take a live sample of `channels` values, if one is there. */
+bool board_sensor_read(board_sample *sample, uint8_t channels);
+
+/* Bytes of stack never used so far, or -1 when the board cannot tell. */
+int32_t board_stack_free(void);
+
+#endif

@@ -1,0 +1,188 @@
+"""The board inside this process: an emulated RP2040 that runs a firmware image, with its lines as byte buffers.
+
+Time is the chip's own. While the firmware works, time passes with the cycles it takes; while it sleeps, time stands
+still until somebody lets it pass with `EmulatedBoard.advance`. Nothing depends on how fast this computer is.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from stinger.errors import InputError, ToolchainError
+from stinger_export.uf2 import FLASH_BASE, FLASH_BYTES, from_uf2
+from stinger_virtual.uart import HostUart
+
+CLOCK_HZ = 125_000_000
+
+_VECTORS = FLASH_BASE + 0x100
+_RAM = range(0x20000000, 0x20042001)
+_UART0_IRQ = 20
+_UART1_IRQ = 21
+#: How often a running batch looks whether the firmware has gone to sleep; that much time at most is overshot.
+_TICK_US = 100
+_UF2_MAGIC = b"UF2\n"
+
+
+class EmulatedBoard:
+    """An RP2040 with the host on UART0 and the sensor on UART1.
+
+    Attributes:
+        fault: What the firmware did that no chip survives (unaligned access, unknown instruction, memory that is not
+            there), if it did; it is halted then.
+
+    Args:
+        image: Firmware to start with: flash contents from 0x10000000 on, or a UF2 file.
+
+    Raises:
+        InputError: The image is no firmware for this board.
+        ToolchainError: The emulator is not installed.
+    """
+
+    def __init__(self, image: bytes) -> None:
+        flash = _flash_contents(image)
+        stack, entry = struct.unpack_from("<2I", flash, _VECTORS - FLASH_BASE)
+        self.fault: str | None = None
+        self._simulator = simulator = _new_simulator()
+        self._chip = chip = simulator.rp2040
+        self._core = core = chip.core
+        self._host = HostUart(chip, _UART0_IRQ)
+        self._sensor = HostUart(chip, _UART1_IRQ)
+        chip.peripherals[0x40034] = self._host
+        chip.peripherals[0x40038] = self._sensor
+        chip.on_break = lambda code: self._crash(f"Break or undefined instruction {code}")
+        chip.logger = _FaultLogger(self._crash)
+        chip.pio = ()  # the firmware has no PIO programs; looking at them costs a tenth of the speed
+        chip.flash[: len(flash)] = flash
+        core.vtor = _VECTORS
+        core.sp = stack
+        core.pc = entry & ~1
+        self._alarm = simulator.clock.create_alarm(self._tick)
+        self._ticks_left = 0
+
+    @property
+    def cycles(self) -> int:
+        """Core cycles since reset; sleeping takes none."""
+        return int(self._core.cycles)
+
+    @property
+    def micros(self) -> float:
+        """The chip's time since reset in microseconds."""
+        return float(self._simulator.clock.micros)
+
+    @property
+    def asleep(self) -> bool:
+        """True when only time or new bytes can make the firmware do anything."""
+        if self.fault is not None:
+            return True
+        return bool(self._core.waiting) and not (self._host.waiting or self._sensor.waiting)
+
+    @property
+    def room(self) -> int:
+        """Bytes that `feed` would take."""
+        return self._host.room
+
+    @property
+    def sensor_room(self) -> int:
+        """Bytes that `feed_sensor` would take."""
+        return self._sensor.room
+
+    @property
+    def has_output(self) -> bool:
+        """True while `take` would return something."""
+        return self._host.has_output
+
+    def feed(self, data: bytes) -> None:
+        """Send bytes from the host; raises LinkError when there are more than `room`."""
+        self._host.feed(data)
+
+    def feed_sensor(self, data: bytes) -> None:
+        """Send bytes from the sensor; raises LinkError when there are more than `sensor_room`."""
+        self._sensor.feed(data)
+
+    def take(self) -> bytes:
+        """Return and forget what the board has sent to the host."""
+        return self._host.take()
+
+    def run(self, micros: int = 1000) -> bool:
+        """Run until the firmware sleeps, at most for about ``micros`` of the chip's time.
+
+        Returns:
+            True if it ran at all, False if it was asleep.
+        """
+        if self.asleep:
+            return False
+        self._ticks_left = max(1, micros // _TICK_US)
+        self._wake()
+        self._alarm.schedule(_TICK_US * 1000)
+        self._simulator.stopped = False
+        # One batch ends after 5 ms of this computer's time, whatever the firmware does.
+        while not self._simulator.stopped:
+            self._simulator._execute_batch()
+        return True
+
+    def advance(self, micros: float) -> None:
+        """Let time pass while the firmware sleeps; alarms that come due wake it, `run` then runs it."""
+        self._simulator.clock.tick(micros * 1000)
+
+    def _crash(self, message: str) -> None:
+        if self.fault is None:
+            self.fault = f"{message.removeprefix('Warning: ').rstrip('!')} (pc 0x{int(self._core.pc):08x})"
+        self._simulator.stop()
+
+    def _tick(self) -> None:
+        self._ticks_left -= 1
+        self._wake()
+        if self._core.waiting or self._ticks_left <= 0:
+            self._simulator.stop()
+        else:
+            self._alarm.schedule(_TICK_US * 1000)
+
+    def _wake(self) -> None:
+        # The emulator's WFI overlooks an interrupt that is pending already; a real one falls through.
+        if self._host.waiting or self._sensor.waiting:
+            self._core.waiting = False
+
+
+class _FaultLogger:
+    """Stands in for the emulator's log: what is a warning there is a fault on a chip, which the emulator lets pass."""
+
+    def __init__(self, on_fault: Callable[[str], None]) -> None:
+        self._on_fault = on_fault
+
+    def debug(self, _component: str, _message: str) -> None:
+        """Nothing to do with the firmware."""
+
+    def info(self, _component: str, _message: str) -> None:
+        """Nothing wrong with the firmware."""
+
+    def warning(self, _component: str, message: str) -> None:
+        """Stop the firmware."""
+        self._on_fault(message)
+
+    def error(self, _component: str, message: str) -> None:
+        """Stop the firmware."""
+        self._on_fault(message)
+
+
+def _flash_contents(image: bytes) -> bytes:
+    base = FLASH_BASE
+    if image.startswith(_UF2_MAGIC):
+        base, image = from_uf2(image)
+    if base != FLASH_BASE:
+        raise InputError(f"the firmware starts at 0x{base:08x}, it must start at 0x{FLASH_BASE:08x}; build it again")
+    if not _VECTORS - FLASH_BASE + 8 <= len(image) <= FLASH_BYTES:
+        raise InputError(f"{len(image)} bytes are no firmware for the RP2040; build it again")
+    stack, entry = struct.unpack_from("<2I", image, _VECTORS - FLASH_BASE)
+    if stack not in _RAM or stack % 4 or not entry & 1 or not _VECTORS < entry < FLASH_BASE + len(image):
+        raise InputError(f"no firmware for the RP2040: its vector table says stack 0x{stack:08x}, start 0x{entry:08x}")
+    return image
+
+
+def _new_simulator() -> Any:
+    try:
+        from rp2040py.simulator import Simulator  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ToolchainError('the RP2040 emulator is missing; run: pip install "stinger-ml[emulator]"') from error
+    return Simulator()

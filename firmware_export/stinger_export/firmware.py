@@ -1,0 +1,215 @@
+"""From a model in C to firmware: an image for the board, and the same application as a program on this computer."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from stinger.errors import InputError, ToolchainError, UsageError
+from stinger.files import write_bytes
+from stinger_export.toolchain import (
+    STRICT,
+    Compiler,
+    atomic_output,
+    common_arguments,
+    compile_host,
+    cross_compiler,
+    device_sources,
+)
+from stinger_export.uf2 import FLASH_BASE, FLASH_BYTES, to_uf2
+
+BOARDS = ("emulated_rp2040",)
+
+_MODEL_FILES = ("stinger_model_data.c", "stinger_limits.h")
+_M0PLUS = {
+    "gcc": ("-mcpu=cortex-m0plus", "-mthumb", "-fno-tree-loop-distribute-patterns"),
+    "zig": ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus", "-fno-sanitize=undefined", "-g0"),
+}
+_FREESTANDING = (
+    "-O2",
+    "-fomit-frame-pointer",  # one more of the eight low registers for loops
+    "-ffreestanding",
+    "-ffp-contract=off",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-fno-common",
+    "-fno-unwind-tables",
+    "-fno-asynchronous-unwind-tables",
+)
+_LIBRARIES = {"gcc": ("-nostdlib", "-lgcc"), "zig": ()}
+_SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """Firmware for a board, and what it takes there.
+
+    Attributes:
+        elf: With symbols, for debuggers.
+        bin: Flash contents from 0x10000000 on.
+        uf2: The same, as the boot loader takes it.
+        flash_bytes: Code, constants and initial values of the whole firmware.
+        ram_bytes: Static data of the whole firmware, without the stack.
+        model_flash_bytes: Of these, the classifier's code and the model's constants.
+        model_ram_bytes: Of these, the state of one stream.
+        compiler: Name and version.
+    """
+
+    elf: Path
+    bin: Path
+    uf2: Path
+    flash_bytes: int
+    ram_bytes: int
+    model_flash_bytes: int
+    model_ram_bytes: int
+    compiler: str
+
+
+def build_firmware(model_dir: Path, output_dir: Path, board: str = "emulated_rp2040") -> Firmware:
+    """Compile and link the firmware with a model in it.
+
+    Args:
+        model_dir: Holds ``stinger_model_data.c`` and ``stinger_limits.h``, as exported.
+        output_dir: Receives ``firmware.elf``, ``firmware.bin`` and ``firmware.uf2``.
+        board: One of `BOARDS`.
+
+    Raises:
+        UsageError: No such board.
+        InputError: The model is not there.
+        ToolchainError: There is no compiler, or it refuses; the output directory keeps what it had.
+    """
+    if board not in BOARDS:
+        raise UsageError(f"unknown board {board!r}; known: {', '.join(BOARDS)}")
+    _require_model(model_dir)
+    compiler = cross_compiler()
+    sources = _application(model_dir, board)
+    script = device_sources() / "boards" / board / "link.ld"
+    elf = output_dir / "firmware.elf"
+    with tempfile.TemporaryDirectory(prefix="stinger-build-") as folder, atomic_output(elf) as temporary:
+        objects = _compile(compiler, sources, model_dir, Path(folder))
+        link: list[str | Path] = [
+            *_M0PLUS[compiler.kind],
+            "-O2",
+            "-ffreestanding",
+            f"-Wl,-T,{script}",
+            "-Wl,--gc-sections",
+        ]
+        link += ["-nostartfiles", *objects, *_LIBRARIES[compiler.kind], "-Wl,--build-id=none", "-o", temporary]
+        compiler.run(link, what=f"the firmware for {board}")
+        image, sizes = _read_elf(temporary)
+    firmware = Firmware(
+        elf=elf, bin=output_dir / "firmware.bin", uf2=output_dir / "firmware.uf2", **sizes, compiler=compiler.version
+    )
+    write_bytes(firmware.bin, image)
+    write_bytes(firmware.uf2, to_uf2(image, FLASH_BASE))
+    return firmware
+
+
+def build_native(model_dir: Path, output_dir: Path, sanitize: bool = False) -> Path:
+    """Compile the firmware's application into a program that talks on its standard streams.
+
+    Args:
+        model_dir: As for `build_firmware`.
+        output_dir: Receives ``firmware-native``.
+        sanitize: Stop at the first undefined behaviour or bad memory access.
+
+    Returns:
+        The program.
+
+    Raises:
+        InputError: The model is not there.
+        ToolchainError: There is no compiler, or it refuses.
+    """
+    _require_model(model_dir)
+    program = output_dir / "firmware-native"
+    compile_host(
+        _application(model_dir, "native"),
+        program,
+        include=_include(model_dir),
+        defines=_defines(),
+        flags=_SANITIZERS if sanitize else (),
+    )
+    return program
+
+
+def _require_model(model_dir: Path) -> None:
+    for name in _MODEL_FILES:
+        if not (model_dir / name).is_file():
+            raise InputError(f"{model_dir} holds no {name}; export a model there first (`stinger export`)")
+
+
+def _application(model_dir: Path, board: str) -> list[Path]:
+    device = device_sources()
+    folders = (device / "stinger_ml", device / "boards" / "common", device / "boards" / board)
+    return [*(file for folder in folders for file in sorted(folder.glob("*.c"))), model_dir / _MODEL_FILES[0]]
+
+
+def _include(model_dir: Path) -> list[Path]:
+    device = device_sources()
+    return [model_dir, device / "stinger_ml", device / "boards" / "common"]
+
+
+def _defines() -> dict[str, str | int | None]:
+    try:
+        release = version("stinger-ml")
+    except PackageNotFoundError:
+        release = "development"
+    return {"STINGER_LIMITS_H": f'"{_MODEL_FILES[1]}"', "STINGER_FIRMWARE_VERSION": f'"{release}"'}
+
+
+def _compile(compiler: Compiler, sources: list[Path], model_dir: Path, folder: Path) -> list[Path]:
+    """Compile each source on its own: the linker script tells objects apart by their names."""
+    flags = [*_M0PLUS[compiler.kind], *_FREESTANDING, *STRICT]
+    flags += common_arguments([file.parent for file in sources], _include(model_dir), _defines())
+
+    def compile_one(source: Path) -> Path:
+        origin = "model" if source.parent == model_dir else source.parent.name
+        target = folder / f"{origin}-{source.stem}.o"
+        compiler.run([*flags, "-c", source, "-o", target], what=source.name)
+        return target
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(compile_one, sources))
+
+
+def _read_elf(path: Path) -> tuple[bytes, dict[str, int]]:
+    """Return the flash contents of a linked program, and the sizes of its parts."""
+    open_elf = _elf_reader()
+    with path.open("rb") as stream:
+        elf = open_elf(stream)
+        loaded = [s for s in elf.iter_segments() if s["p_type"] == "PT_LOAD" and s["p_filesz"] > 0]
+        end = max(s["p_paddr"] + s["p_filesz"] for s in loaded)
+        if min(s["p_paddr"] for s in loaded) < FLASH_BASE or end > FLASH_BASE + FLASH_BYTES:
+            raise ToolchainError("the linked firmware is not where the flash is; the linker script was not used")
+        image = bytearray(b"\xff" * (end - FLASH_BASE))  # erased flash
+        for segment in loaded:
+            start = segment["p_paddr"] - FLASH_BASE
+            image[start : start + segment["p_filesz"]] = segment.data()
+        flash = ram = 0
+        size = {}
+        for section in elf.iter_sections():
+            if section["sh_flags"] & 0x2:  # SHF_ALLOC
+                size[section.name] = section["sh_size"]
+                in_flash = section["sh_type"] != "SHT_NOBITS"
+                flash += section["sh_size"] if in_flash else 0
+                ram += section["sh_size"] if section["sh_addr"] >= 0x20000000 else 0
+    return bytes(image), {
+        "flash_bytes": flash,
+        "ram_bytes": ram,
+        "model_flash_bytes": size.get(".model_text", 0) + size.get(".model_rodata", 0),
+        "model_ram_bytes": size.get(".model_bss", 0),
+    }
+
+
+def _elf_reader() -> Callable[[Any], Any]:
+    try:
+        from elftools.elf.elffile import ELFFile  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ToolchainError('building firmware needs pyelftools; run: pip install "stinger-ml[emulator]"') from error
+    reader: Callable[[Any], Any] = ELFFile
+    return reader
