@@ -23,7 +23,7 @@ from pathlib import Path
 import onnx
 
 from stinger.errors import InputError
-from stinger.files import replace_dir, write_bytes, write_text
+from stinger.files import read_bytes, replace_dir, write_bytes, write_text
 from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.models.store import load_model, save_model
 from stinger.windows.replay import ReplayStream, load_replay, save_replay
@@ -40,6 +40,8 @@ FORMAT = 1
 _MANIFEST = "manifest.json"
 _MAX_MANIFEST = 2**20
 _MAX_ONNX = 64 * 2**20
+_MAX_FILE = 2**28
+_ADVICE = "export the model again"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Bundle:
         """
         path = self.path / "model.onnx"
         try:
-            return onnx.load_model_from_string(_read(path, _MAX_ONNX))
+            return onnx.load_model_from_string(read_bytes(path, _MAX_ONNX, _ADVICE))
         except InputError:
             raise
         except Exception as error:  # protobuf raises its own kinds, which onnx does not name
@@ -133,7 +135,7 @@ def load_bundle(directory: Path) -> Bundle:
     if not where.is_file():
         raise InputError(f"{directory} is not a bundle (no {_MANIFEST}); make one with `stinger export`")
     try:
-        manifest = json.loads(_read(where, _MAX_MANIFEST))
+        manifest = json.loads(read_bytes(where, _MAX_MANIFEST, _ADVICE))
         files, expected_hash = dict(manifest["files"]), str(manifest["integer_hash"])
         if manifest["kind"] != "stinger-bundle" or manifest["format"] != FORMAT:
             raise InputError(f"{where} is of another kind or a newer format; update stinger or export again")
@@ -153,18 +155,7 @@ def load_bundle(directory: Path) -> Bundle:
 def _hashes(directory: Path) -> dict[str, str]:
     """SHA-256 of every file but the manifest and hidden ones, by relative path."""
     return {
-        path.relative_to(directory).as_posix(): hashlib.sha256(_read(path, 2**28)).hexdigest()
+        path.relative_to(directory).as_posix(): hashlib.sha256(read_bytes(path, _MAX_FILE, _ADVICE)).hexdigest()
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path != directory / _MANIFEST and not path.name.startswith(".")
     }
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(limit + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    if len(data) > limit:
-        raise InputError(f"{path} is larger than any bundle's file; export the model again")
-    return data

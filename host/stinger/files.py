@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Reading files within bounds, and writing them so that a reader never sees half of one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,31 @@ from stinger.errors import InputError
 
 #: Marks a directory as ours to replace.
 MARKER = ".stinger-output"
+
+
+def read_bytes(path: Path, limit: int, advice: str) -> bytes:
+    """Read a regular file of at most ``limit`` bytes.
+
+    Args:
+        path: The file.
+        limit: More than any honest file of its kind has.
+        advice: What to do when it cannot be had; ends the message.
+
+    Raises:
+        InputError: It is missing, no regular file, unreadable or too large.
+    """
+    try:
+        if not path.exists():
+            raise InputError(f"cannot read {path}: it does not exist; {advice}")
+        if not path.is_file():
+            raise InputError(f"{path} is not a file; {advice}")
+        with path.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}; {advice}") from error
+    if len(data) > limit:
+        raise InputError(f"{path} is larger than {limit / 2**20:g} MiB; {advice}")
+    return data
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from conftest import environment
 
 ROOT = Path(__file__).parent.parent.parent
@@ -56,9 +57,8 @@ def checkout(tmp_path_factory, shots_demo):
 def bash(script: str, cwd: Path, timeout: float = 400) -> subprocess.CompletedProcess[str]:
     env = environment(STINGER_RUNTIME_DIR=str(cwd / ".runtime"))
     env["PATH"] += f"{os.pathsep}{cwd / '.tools'}"
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout
-    )
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def test_every_block_is_handled():

@@ -61,14 +61,21 @@ def test_round_trip(tmp_path: Path, rows: list[tuple[Sample, Decision]]) -> None
     assert log.t_us.tolist() == [s.t_us for s, _ in rows]
     assert log.gap.tolist() == [s.gap for s, _ in rows]
     assert log.samples.tolist() == [list(s.values) for s, _ in rows]
-    assert log.ready.tolist() == [d.ready for _, d in rows]
-    assert log.label.tolist() == [d.label for _, d in rows]
-    assert log.feature_crc.tolist() == [d.feature_crc for _, d in rows]
-    assert log.cycles.tolist() == [d.cycles for _, d in rows]
-    assert log.probability.tolist() == [list(d.probability) or [0, 0] for _, d in rows]
+    answers = log.answers
+    assert answers.ready.tolist() == [d.ready for _, d in rows]
+    assert answers.label.tolist() == [d.label for _, d in rows]
+    assert answers.feature_crc.tolist() == [d.feature_crc for _, d in rows]
+    assert answers.cycles.tolist() == [d.cycles for _, d in rows]
+    assert answers.probability.tolist() == [list(d.probability) or [0, 0] for _, d in rows]
     scores = int(any(d.ready for _, d in rows))
-    assert log.score.tolist() == [list(d.score) or [0] * scores for _, d in rows]
-    types = [log.samples.dtype, log.label.dtype, log.probability.dtype, log.score.dtype, log.cycles.dtype]
+    assert answers.score.tolist() == [list(d.score) or [0] * scores for _, d in rows]
+    types = [
+        log.samples.dtype,
+        answers.label.dtype,
+        answers.probability.dtype,
+        answers.score.dtype,
+        answers.cycles.dtype,
+    ]
     assert types == [np.int16, np.uint8, np.uint16, np.int32, np.uint32]
 
 
@@ -169,7 +176,7 @@ def test_files_that_are_no_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_windows_line_ends_are_fine(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_bytes(TEXT.replace("\n", "\r\n").encode())
-    assert read_board_log(path).label.tolist() == [0, 1]
+    assert read_board_log(path).answers.label.tolist() == [0, 1]
 
 
 def test_the_writer_refuses_what_would_not_be_read(tmp_path: Path) -> None:

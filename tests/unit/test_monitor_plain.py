@@ -86,7 +86,7 @@ def test_log_can_be_checked_later(tmp_path: Path) -> None:
     assert (log.model_hash, log.channels) == ("0123456789abcdef", ("x", "y", "z"))
     assert log.sequence.tolist() == list(range(10))
     assert log.samples[4].tolist() == [4, 2, 3]
-    assert log.ready.tolist() == [False] * 3 + [True] * 7
+    assert log.answers.ready.tolist() == [False] * 3 + [True] * 7
     assert len(lines) == 13
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from stinger.errors import InputError, LinkError
+from stinger.files import read_bytes
 from stinger.link.registry import Entry, drive_path, register, unregister
 from stinger.sessions.session import Session
 from stinger_export.uf2 import FLASH_BYTES
@@ -44,14 +45,7 @@ def read_image(path: Path) -> bytes:
     Raises:
         InputError: The file cannot be read or is too large.
     """
-    try:
-        with path.open("rb") as stream:
-            image = stream.read(2 * FLASH_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; build the firmware first") from error
-    if len(image) > 2 * FLASH_BYTES:
-        raise InputError(f"{path} is larger than the board's flash; it is no firmware")
-    return image
+    return read_bytes(path, 2 * FLASH_BYTES, "give firmware, a .bin or .uf2 file")
 
 
 def run_virtual(

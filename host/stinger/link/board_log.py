@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from stinger.errors import InputError, UsageError
 from stinger.link.messages import ONE, Decision, Sample
+from stinger.link.replay import ReplayResult
 
 _MAX_BYTES = 1 << 30
 _MAX_LINE = 8192
@@ -45,12 +46,7 @@ class BoardLog:
         t_us: Device time in microseconds as logged: 32 bits, wraps around; int64, shape ``(n,)``.
         gap: A gap lies before the sample that its time does not show, bool, shape ``(n,)``.
         samples: int16, shape ``(n, channels)``.
-        ready: The window was full, bool, shape ``(n,)``; the rest but cycles is zero where it was not.
-        label: uint8, shape ``(n,)``.
-        feature_crc: uint16, shape ``(n,)``.
-        cycles: uint32, shape ``(n,)``.
-        probability: In units of 1/32768, uint16, shape ``(n, classes)``.
-        score: int32, shape ``(n, scores)``.
+        answers: What the board said, one row per sample.
     """
 
     model_hash: str
@@ -59,12 +55,7 @@ class BoardLog:
     t_us: NDArray[np.int64]
     gap: NDArray[np.bool_]
     samples: NDArray[np.int16]
-    ready: NDArray[np.bool_]
-    label: NDArray[np.uint8]
-    feature_crc: NDArray[np.uint16]
-    cycles: NDArray[np.uint32]
-    probability: NDArray[np.uint16]
-    score: NDArray[np.int32]
+    answers: ReplayResult
 
 
 class BoardLogWriter:
@@ -243,12 +234,15 @@ class _Reader:
             t_us=data[1].copy(),
             gap=data[2].astype(np.bool_),
             samples=table(data[3:ready_at]).astype(np.int16),
-            ready=verdict[0].astype(np.bool_),
-            label=verdict[1].astype(np.uint8),
-            feature_crc=verdict[2].astype(np.uint16),
-            cycles=verdict[3].astype(np.uint32),
-            probability=table(verdict[4 : 4 + classes]).astype(np.uint16),
-            score=table(verdict[4 + classes :]).astype(np.int32),
+            answers=ReplayResult(
+                ready=verdict[0].astype(np.bool_),
+                label=verdict[1].astype(np.uint8),
+                feature_crc=verdict[2].astype(np.uint16),
+                cycles=verdict[3].astype(np.uint32),
+                probability=table(verdict[4 : 4 + classes]).astype(np.uint16),
+                score=table(verdict[4 + classes :]).astype(np.int32),
+                dropped=0,
+            ),
         )
 
     def _next(self) -> str | None:

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from stinger.errors import InputError, LinkError, UsageError
+from stinger.files import read_bytes
 from stinger.link import registry
 from stinger.link.board import Board
 from stinger.link.info import BoardInfo
@@ -89,11 +90,7 @@ def _is_bootloader(place: Path) -> bool:
 
 
 def _read_firmware(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_UF2_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; build the firmware first") from error
+    data = read_bytes(path, _MAX_UF2_BYTES, "give the .uf2 file of a firmware")
     try:
         from_uf2(data)
     except InputError as error:

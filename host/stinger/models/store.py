@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from stinger.errors import InputError, UsageError
-from stinger.files import replace_dir, write_bytes, write_text
+from stinger.files import read_bytes, replace_dir, write_bytes, write_text
 from stinger.models.archive import MAX_FILE, pack, read_array, unpack
 from stinger.models.families import FAMILIES
 from stinger.models.spec import ModelSpec, TrainedModel
@@ -33,6 +33,7 @@ MANIFEST = "manifest.json"
 ESTIMATOR = "estimator.skops"
 CALIBRATION = "calibration.npy"
 MAX_MANIFEST = 2**20
+_ADVICE = "give a directory that `stinger train` wrote"
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LIBRARIES = ("numpy", "scikit-learn", "skops", "stinger-ml")
@@ -74,7 +75,7 @@ def load_model(directory: Path) -> TrainedModel:
     """
     where = directory / MANIFEST
     try:
-        manifest = json.loads(_read(where, MAX_MANIFEST))
+        manifest = json.loads(read_bytes(where, MAX_MANIFEST, _ADVICE))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON; save the model again") from error
     if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
@@ -91,22 +92,9 @@ def load_model(directory: Path) -> TrainedModel:
 
 
 def _read_named(path: Path, sha256: Any, limit: int) -> bytes:
-    data = _read(path, limit)
+    data = read_bytes(path, limit, _ADVICE)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise InputError(f"{path} is not the file its manifest names (SHA-256 differs); save the model again")
-    return data
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(limit + 1)
-    except OSError as error:
-        raise InputError(
-            f"cannot read {path}: {error.strerror or error}; give a directory that `stinger train` wrote"
-        ) from error
-    if len(data) > limit:
-        raise InputError(f"{path} is larger than {limit // 2**20} MiB; no stinger model is")
     return data
 
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from stinger.errors import InputError
 from stinger.sessions.session import Channel, Session
-from stinger.sessions.stinger_log import read_bounded
+from stinger.sessions.stinger_log import read_recording
 
 MAX_ENTRIES = 20_000
 MAX_TOTAL_BYTES = 256 << 20
@@ -72,7 +72,7 @@ def read_export(path: Path) -> list[Session]:
     Raises:
         InputError: The zip is missing, empty, damaged, too large, or an acquisition is not what it must be.
     """
-    return parse_export(read_bounded(path), path.name)
+    return parse_export(read_recording(path), path.name)
 
 
 def parse_export(data: bytes, name: str) -> list[Session]:

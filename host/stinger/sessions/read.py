@@ -7,7 +7,7 @@ from pathlib import Path
 from stinger.errors import InputError
 from stinger.sessions.edge_impulse import parse_export
 from stinger.sessions.session import Session
-from stinger.sessions.stinger_log import CSV_HEADER, parse_bin, parse_csv, read_bounded
+from stinger.sessions.stinger_log import CSV_HEADER, parse_bin, parse_csv, read_recording
 
 KNOWN_FORMATS = "a Stinger log (.bin), its CSV form (.csv), an Edge Impulse export (.zip)"
 
@@ -27,7 +27,7 @@ def read_sessions(path: Path) -> list[Session]:
     Raises:
         InputError: The file is missing, unknown, damaged or without samples.
     """
-    data = read_bounded(path)
+    data = read_recording(path)
     suffix = path.suffix.lower()
     if data.removeprefix(b"\xef\xbb\xbf").startswith(CSV_HEADER.encode()) or suffix == ".csv":
         return [parse_csv(data, path.name)]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stinger.errors import InputError
-from stinger.files import write_bytes
+from stinger.files import read_bytes, write_bytes
 from stinger.sessions.session import STINGER_CHANNELS, Session
 
 #: One record of the log.
@@ -42,7 +42,7 @@ def read_bin(path: Path) -> Session:
     Raises:
         InputError: The file is missing, empty, cut in mid-record, misaligned or damaged.
     """
-    return parse_bin(read_bounded(path), path.name)
+    return parse_bin(read_recording(path), path.name)
 
 
 def read_csv(path: Path) -> Session:
@@ -51,27 +51,16 @@ def read_csv(path: Path) -> Session:
     Raises:
         InputError: The file is missing, empty, cut short, or a cell is not what it must be.
     """
-    return parse_csv(read_bounded(path), path.name)
+    return parse_csv(read_recording(path), path.name)
 
 
-def read_bounded(path: Path) -> bytes:
-    """Read a regular file of at most `MAX_FILE_BYTES`.
+def read_recording(path: Path) -> bytes:
+    """Read a recording's file, of whatever format, of at most `MAX_FILE_BYTES`.
 
     Raises:
         InputError: It is missing, not a regular file, unreadable or too large.
     """
-    try:
-        if not path.exists():
-            raise InputError(f"{path} does not exist; check the name")
-        if not path.is_file():
-            raise InputError(f"{path} is not a file; give the recording itself")
-        with path.open("rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; check its permissions") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise InputError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB; split the recording")
-    return data
+    return read_bytes(path, MAX_FILE_BYTES, "give a recording's own file, split if it is too large")
 
 
 def parse_bin(data: bytes, name: str) -> Session:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stinger.errors import InputError
-from stinger.files import replace_dir
+from stinger.files import read_bytes, replace_dir
 from stinger.sessions.session import Channel
 from stinger.windows.dataset import Dataset
 from stinger.windows.describe import MAX_WINDOW
@@ -43,6 +43,7 @@ _MAX_META_BYTES = 16 << 20
 _MAX_INDEX_BYTES = 256 << 20
 _MAX_WINDOWS_BYTES = 2 << 30
 _MAX_CHANNELS = 32
+_ADVICE = "give a directory that `stinger explore` wrote"
 
 
 def data_hash(dataset: Dataset) -> str:
@@ -135,21 +136,10 @@ def _index_text(dataset: Dataset) -> str:
     return "\r\n".join([",".join(COLUMNS), *(",".join(map(str, row)) for row in rows)]) + "\r\n"
 
 
-def _read_bounded(path: Path, bound: int) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(bound + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; give a directory made by explore") from error
-    if len(data) > bound:
-        raise InputError(f"{path} is larger than {bound >> 20} MiB; this is not a dataset of ours")
-    return data
-
-
 def _read_meta(directory: Path) -> dict[str, Any]:
     path = directory / "meta.json"
     try:
-        meta = json.loads(_read_bounded(path, _MAX_META_BYTES))
+        meta = json.loads(read_bytes(path, _MAX_META_BYTES, _ADVICE))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON; explore again") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
@@ -168,8 +158,8 @@ def _read_arrays(directory: Path, meta: dict[str, Any]) -> Dataset:
     channels = tuple(_channel(entry) for entry in meta["channels"])
     if not 1 <= len(channels) <= _MAX_CHANNELS or not isinstance(meta["meta"], dict):
         raise ValueError("channels or meta")
-    raw = _read_bounded(directory / "windows_i16le.bin", _MAX_WINDOWS_BYTES)
-    labels = np.frombuffer(_read_bounded(directory / "labels_u8.bin", _MAX_INDEX_BYTES), dtype=np.uint8)
+    raw = read_bytes(directory / "windows_i16le.bin", _MAX_WINDOWS_BYTES, _ADVICE)
+    labels = np.frombuffer(read_bytes(directory / "labels_u8.bin", _MAX_INDEX_BYTES, _ADVICE), dtype=np.uint8)
     expected = number * window * len(channels) * 2
     if len(raw) != expected or len(labels) != number:
         raise InputError(
@@ -196,7 +186,7 @@ def _read_arrays(directory: Path, meta: dict[str, Any]) -> Dataset:
 
 def _read_index(path: Path, labels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], dict[str, list[int]]]:
     """Return our four columns, shape ``(n, 4)``, and those of the events that are filled."""
-    lines = _read_bounded(path, _MAX_INDEX_BYTES).decode("ascii").split("\r\n")
+    lines = read_bytes(path, _MAX_INDEX_BYTES, _ADVICE).decode("ascii").split("\r\n")
     if lines[0] != ",".join(COLUMNS) or lines[-1] != "" or len(lines) != len(labels) + 2:
         raise InputError(f"{path}: {len(lines) - 2} rows of its columns, expected {len(labels)}; explore again")
     rows = [line.split(",") for line in lines[1:-1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ from stinger.check.prove import Proof, host_levels, prove
 from stinger.check.replay import replay_native, replay_port
 from stinger.errors import CheckFailedError, InputError
 from stinger.link.board_log import BoardLog, read_board_log
-from stinger.link.replay import ReplayResult
 from stinger.sessions.session import starts_after_gap
 from stinger.windows.replay import ReplayStream, stream_of
 from stinger.workflow.dataset import read_all
@@ -77,20 +77,10 @@ def check_log(bundle: Bundle, path: Path, progress: Progress) -> Comparison:
     stream, unknown = _stream_of_log(log, bundle.spec.period_us)
     window = bundle.spec.window
     ready = stream.ready(window)
-    # Before the window has filled after a loss, only the board knows what it holds.
-    compared = ready | ~unknown
-    expected_ready = ready & compared
-    result = ReplayResult(
-        ready=np.where(compared, log.ready, False),
-        label=log.label,
-        probability=log.probability,
-        score=log.score,
-        feature_crc=log.feature_crc,
-        cycles=log.cycles,
-        dropped=0,
-    )
+    # After a loss only the board knows what its window holds, until it has been filled anew.
+    answers = replace(log.answers, ready=log.answers.ready & (ready | ~unknown))
     expected = bundle.integer.decide(stream.windows(window))
-    return compare_exactly(("L2", "log"), expected, expected_ready, result)
+    return compare_exactly(("L2", "log"), expected, ready, answers)
 
 
 def _stream_of_log(log: BoardLog, period_us: int) -> tuple[ReplayStream, np.ndarray]:
