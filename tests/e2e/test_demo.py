@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 import pytest
-from conftest import files_below
 
 import stinger.workflow.demo
 import stinger_export.bundle
+from conftest import files_below
 from stinger.cli import main
 from stinger.windows.store import read_dataset
 from stinger_export.bundle import load_bundle

@@ -7,8 +7,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import NICLA, SESSION_B, run
 
+from conftest import NICLA, SESSION_B, run
 from stinger.sessions.read import read_sessions
 from stinger.sessions.session import STINGER_CHANNELS, Session
 from stinger.sessions.stinger_log import write_bin, write_csv
