@@ -53,6 +53,23 @@ def starts_after_gap(t_us: NDArray[np.int64], period_us: int) -> NDArray[np.bool
 
 
 @dataclass(frozen=True)
+class Event:
+    """Something that lasted from one moment to another: a label somebody set, a prediction, a mark.
+
+    Attributes:
+        start_us: Device time of its beginning, on the session's clock.
+        end_us: Device time of its end; equal to ``start_us`` for a moment.
+        label: What it says.
+        kind: Where it comes from: ``label``, ``prediction`` or ``mark``.
+    """
+
+    start_us: int
+    end_us: int
+    label: str
+    kind: str = "label"
+
+
+@dataclass(frozen=True)
 class Session:
     """One recording.
 
@@ -65,6 +82,8 @@ class Session:
         trigger: 0 or 1 per sample (uint8), if the recording has a trigger.
         label: Class of the whole recording, if it has one.
         split: ``"train"`` or ``"test"`` where the recording's own export says so.
+        subject: Who was recorded, where known.
+        events: Labels, predictions and marks within the recording, by start.
         faults: What reading it had to report (lost bytes, clipping, a cut tail), one line each.
     """
 
@@ -76,6 +95,8 @@ class Session:
     trigger: NDArray[np.uint8] | None = None
     label: str | None = None
     split: str | None = None
+    subject: str | None = None
+    events: tuple[Event, ...] = ()
     faults: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
