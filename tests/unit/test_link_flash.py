@@ -69,7 +69,7 @@ def test_a_bad_file_never_touches_the_board(device: FakeBoard, firmware: Path, d
 
 
 def test_a_missing_file(device: FakeBoard, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot read .*No such file"):
+    with pytest.raises(InputError, match=r"cannot read .*does not exist"):
         flash(device.port, tmp_path / "none.uf2")
 
 

@@ -62,6 +62,9 @@ def test_ends_after_some_seconds() -> None:
 
 
 def test_ctrl_c_is_a_normal_end() -> None:
+    # Programs started in the background by a script ignore it; whoever presses Ctrl-C is in the foreground.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     class Impatient(io.StringIO):
         pressed = False
 
@@ -73,7 +76,10 @@ def test_ctrl_c_is_a_normal_end() -> None:
 
     out = Impatient()
     with FakeBoard() as device, Board(open_port(device.port)) as board:
-        summary = run_plain(board, out=out)
+        try:
+            summary = run_plain(board, out=out, seconds=20)
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert device.commands[-1] == "MLSTREAM STOP"
     assert summary.decisions == 7
     assert out.getvalue().splitlines()[-1] == str(summary)
