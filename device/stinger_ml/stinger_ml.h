@@ -75,13 +75,17 @@ typedef struct {
     uint8_t post;
 } stinger_row;
 
-/* A dense layer: int8 or int16 weights, row after row, stored without sign and padded with weights of 0. */
+/*
+ * A dense layer: int8 or int16 weights, stored without sign, in groups of four rows: for each input, the weights of
+ * the four. Rows are padded with weights of 0 to a multiple of STINGER_STRIDE inputs, layers with empty rows to a
+ * multiple of four.
+ */
 typedef struct {
     const uint8_t *weight8;   /* each weight + 128; or NULL when weight16 is used */
     const uint16_t *weight16; /* each weight + 32768 */
     const stinger_row *row;
-    uint16_t inputs; /* per row, padded to a multiple of STINGER_STRIDE */
-    uint16_t rows;
+    uint16_t inputs; /* per row, padded */
+    uint16_t rows;   /* without padding */
 } stinger_layer;
 
 typedef struct {

@@ -3,10 +3,10 @@
 
 #if defined(__GNUC__)
 #define NOINLINE __attribute__((noinline))
-#define COMPUTE_NOW(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
+#define COMPUTE_NOW(a, b, c, d) __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(weight), "+r"(input))
 #else
 #define NOINLINE
-#define COMPUTE_NOW(a, b) (void)0
+#define COMPUTE_NOW(a, b, c, d) (void)0
 #endif
 
 #define PADDED(n) (((n) + STINGER_STRIDE - 1) / STINGER_STRIDE * STINGER_STRIDE)
@@ -32,16 +32,19 @@ static uint32_t exp_negative(uint32_t d) {
 
 /*
  * The inner loops. Weights are stored as weight + 128 (or + 32768) because the Cortex-M0+ loads unsigned bytes with an
- * immediate offset but signed ones only with a register; the surplus, 128 * sum(input), is taken off beforehand. Two
+ * immediate offset but signed ones only with a register; the surplus, 128 * sum(input), is taken off beforehand. Four
  * rows share each load of an input. Arithmetic is modulo 2^32 on the way; the exporter proves that the sum fits int32.
  * Out of line and in order, so that the loop fits the eight low registers: left alone, compilers hoist loads and spill.
  */
 #define STEP(k)                                                                                                        \
     x = input[k];                                                                                                      \
-    a += first[k] * x;                                                                                                 \
-    b += second[k] * x;                                                                                                \
-    COMPUTE_NOW(a, b)
+    a += weight[4 * (k)] * x;                                                                                          \
+    b += weight[4 * (k) + 1] * x;                                                                                      \
+    c += weight[4 * (k) + 2] * x;                                                                                      \
+    d += weight[4 * (k) + 3] * x;                                                                                      \
+    COMPUTE_NOW(a, b, c, d)
 #define STEPS()                                                                                                        \
+    uint32_t a = acc[0], b = acc[1], c = acc[2], d = acc[3], x;                                                        \
     do {                                                                                                               \
         STEP(0);                                                                                                       \
         STEP(1);                                                                                                       \
@@ -51,43 +54,43 @@ static uint32_t exp_negative(uint32_t d) {
         STEP(5);                                                                                                       \
         STEP(6);                                                                                                       \
         STEP(7);                                                                                                       \
-        first += STINGER_STRIDE;                                                                                       \
-        second += STINGER_STRIDE;                                                                                      \
+        weight += 4 * STINGER_STRIDE;                                                                                  \
         input += STINGER_STRIDE;                                                                                       \
-    } while (input != end)
+    } while (input != end);                                                                                            \
+    acc[0] = a;                                                                                                        \
+    acc[1] = b;                                                                                                        \
+    acc[2] = c;                                                                                                        \
+    acc[3] = d
 
-NOINLINE static void accumulate_pair8(const uint8_t *first, const uint8_t *second, const uint32_t *input,
-                                      const uint32_t *end, uint32_t *acc) {
-    uint32_t a = acc[0], b = acc[1], x;
+NOINLINE static void accumulate8(const uint8_t *weight, const uint32_t *input, const uint32_t *end, uint32_t *acc) {
     STEPS();
-    acc[0] = a;
-    acc[1] = b;
 }
 
-NOINLINE static void accumulate_pair16(const uint16_t *first, const uint16_t *second, const uint32_t *input,
-                                       const uint32_t *end, uint32_t *acc) {
-    uint32_t a = acc[0], b = acc[1], x;
+NOINLINE static void accumulate16(const uint16_t *weight, const uint32_t *input, const uint32_t *end, uint32_t *acc) {
     STEPS();
-    acc[0] = a;
-    acc[1] = b;
 }
 
-NOINLINE static uint32_t rectify(const stinger_row *row, uint32_t acc) {
-    uint32_t a = (int32_t)acc > 0 ? acc >> row->pre : 0u;
-    a = (a > 65535u ? 65535u : a) * row->scale;
-    a = (a + (UINT32_C(1) << (row->post - 1u))) >> row->post;
-    return a > 32767u ? 32767u : a;
+/* Accumulators of four rows to outputs. */
+NOINLINE static void rectify(const stinger_row *row, const uint32_t *acc, uint32_t *output) {
+    for (const uint32_t *stop = acc + 4; acc != stop; acc++, row++) {
+        uint32_t a = (int32_t)*acc > 0 ? *acc >> row->pre : 0u;
+        a = (a > 65535u ? 65535u : a) * row->scale;
+        a = (a + (UINT32_C(1) << (row->post - 1u))) >> row->post;
+        *output++ = a > 32767u ? 32767u : a;
+    }
 }
 
-NOINLINE static uint32_t to_logit(const stinger_row *row, uint32_t acc) {
-    int32_t a = (int32_t)acc >> row->pre;
-    a = a > 32767 ? 32767 : a < -32768 ? -32768 : a;
-    return (uint32_t)((a * (int32_t)row->scale) >> row->post);
+NOINLINE static void to_logits(const stinger_row *row, const uint32_t *acc, uint32_t *output) {
+    for (const uint32_t *stop = acc + 4; acc != stop; acc++, row++) {
+        int32_t a = (int32_t)*acc >> row->pre;
+        a = a > 32767 ? 32767 : a < -32768 ? -32768 : a;
+        *output++ = (uint32_t)((a * (int32_t)row->scale) >> row->post);
+    }
 }
 
-/* One layer; the output has room for an even number of rows. */
+/* One layer; the output has room for a multiple of four rows. */
 static void run_layer(const stinger_layer *layer, const uint32_t *input, uint32_t *output,
-                      uint32_t (*finish)(const stinger_row *, uint32_t)) {
+                      void (*finish)(const stinger_row *, const uint32_t *, uint32_t *)) {
     const uint32_t *end = input + layer->inputs;
     uint32_t surplus = 0;
     for (const uint32_t *i = input; i != end; i++)
@@ -96,22 +99,19 @@ static void run_layer(const stinger_layer *layer, const uint32_t *input, uint32_
 
     const uint8_t *weight8 = layer->weight8;
     const uint16_t *weight16 = layer->weight16;
-    const stinger_row *row = layer->row, *last = row + layer->rows - 1;
-    while (row <= last) {
-        /* An odd last row is computed twice. */
-        const stinger_row *second = row == last ? row : row + 1;
-        unsigned step = row == last ? 0u : layer->inputs;
-        uint32_t acc[2] = {(uint32_t)row->bias - surplus, (uint32_t)second->bias - surplus};
+    const stinger_row *row = layer->row, *stop = row + layer->rows;
+    for (; row < stop; row += 4, output += 4) {
+        uint32_t acc[4];
+        for (unsigned k = 0; k < 4; k++)
+            acc[k] = (uint32_t)row[k].bias - surplus;
         if (weight8 != NULL) {
-            accumulate_pair8(weight8, weight8 + step, input, end, acc);
-            weight8 += 2u * step;
+            accumulate8(weight8, input, end, acc);
+            weight8 += 4u * layer->inputs;
         } else {
-            accumulate_pair16(weight16, weight16 + step, input, end, acc);
-            weight16 += 2u * step;
+            accumulate16(weight16, input, end, acc);
+            weight16 += 4u * layer->inputs;
         }
-        *output++ = finish(row, acc[0]);
-        *output++ = finish(second, acc[1]);
-        row += 2;
+        finish(row, acc, output);
     }
 }
 
@@ -163,7 +163,7 @@ void stinger_network_decide(const stinger_network *network, const int16_t *featu
         in = 1u - in;
         pad(buffer[in], layer->rows);
     }
-    run_layer(last, buffer[in], buffer[1u - in], to_logit);
+    run_layer(last, buffer[in], buffer[1u - in], to_logits);
     for (unsigned k = 0; k < last->rows; k++)
         d->score[k] = (int32_t)buffer[1u - in][k];
     d->scores = (uint8_t)last->rows;

@@ -31,7 +31,7 @@ _M0PLUS = {
     "zig": ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus", "-fno-sanitize=undefined", "-g0"),
 }
 _FREESTANDING = (
-    "-O2",
+    "-Os",  # half the code of -O2 and as fast: the loops that matter are unrolled by hand
     "-fomit-frame-pointer",  # one more of the eight low registers for loops
     "-ffreestanding",
     "-ffp-contract=off",

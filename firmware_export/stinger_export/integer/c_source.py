@@ -14,6 +14,7 @@ from stinger_export.integer.model import Forest, IntegerModel, Layer, Network
 
 _WIDTH = 118
 _STRIDE = 8  # STINGER_STRIDE
+_ROW_GROUP = 4
 _TYPES = {"uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t"}
 
 
@@ -90,27 +91,27 @@ def _network(network: Network) -> list[str]:
 
 
 def _layer_arrays(i: int, layer: Layer) -> str:
-    rows = zip(layer.bias, layer.scale, layer.pre, layer.post, strict=True)
+    rows = list(zip(layer.bias, layer.scale, layer.pre, layer.post, strict=True))
+    # An empty row computes a 0 that nobody reads; its shift must still be one that C allows.
+    rows += [(0, 0, 0, 1)] * (-len(rows) % _ROW_GROUP)
     entries = _braces(f"{{{bias}, {scale}, {pre}, {post}}}" for bias, scale, pre, post in rows)
     return f"{_array(f'layer{i}_weight', _stored(layer))}\nstatic const stinger_row layer{i}_row[] = {entries};"
 
 
 def _stored(layer: Layer) -> NDArray[Any]:
-    """Weights as the device keeps them: offset to be unsigned, rows padded with weights of 0."""
+    """Weights as the device keeps them: unsigned, padded with weights of 0, four rows side by side."""
     zero = -int(np.iinfo(layer.weight.dtype).min)
-    stored = np.pad(layer.weight.astype(np.int64) + zero, ((0, 0), (0, _padding(layer))), constant_values=zero)
-    return stored.astype(np.uint8 if zero == 128 else np.uint16)
-
-
-def _padding(layer: Layer) -> int:
-    return int(-layer.weight.shape[1] % _STRIDE)
+    padding = ((0, -len(layer.weight) % _ROW_GROUP), (0, -layer.weight.shape[1] % _STRIDE))
+    stored = np.pad(layer.weight.astype(np.int64) + zero, padding, constant_values=zero)
+    grouped = stored.reshape(-1, _ROW_GROUP, stored.shape[1]).transpose(0, 2, 1)
+    return grouped.astype(np.uint8 if zero == 128 else np.uint16)
 
 
 def _layer_entry(i: int, layer: Layer) -> str:
     rows, inputs = layer.weight.shape
     weight8 = f"layer{i}_weight" if layer.weight.dtype == np.int8 else "NULL"
     weight16 = f"layer{i}_weight" if layer.weight.dtype == np.int16 else "NULL"
-    return f"    {{{weight8}, {weight16}, layer{i}_row, {inputs + _padding(layer)}, {rows}}}"
+    return f"    {{{weight8}, {weight16}, layer{i}_row, {inputs + -inputs % _STRIDE}, {rows}}}"
 
 
 def _forest(forest: Forest) -> list[str]:
