@@ -160,7 +160,7 @@ def test_a_bad_image_is_one_line(tmp_path: Path) -> None:
     image.write_bytes(bytes(5000))
     with pytest.raises(LinkError, match="did not start: no firmware for the RP2040"):
         start_virtual(image)
-    with pytest.raises(LinkError, match=r"did not start: cannot read .*nothing\.uf2: No such file"):
+    with pytest.raises(LinkError, match=r"did not start: cannot read .*nothing\.uf2: it does not exist"):
         start_virtual(tmp_path / "nothing.uf2")
 
 
