@@ -11,7 +11,7 @@ from collections.abc import Callable
 import typer
 
 from stinger import __version__
-from stinger.cli import check, demo, deploy, explore, export, monitor, train, virtual
+from stinger.cli import check, demo, deploy, devices, explore, export, monitor, train, virtual
 from stinger.errors import StingerError
 
 #: Every verb, in the order a newcomer meets them.
@@ -21,6 +21,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train.train,
     "export": export.export,
     "virtual": virtual.virtual,
+    "devices": devices.devices,
     "deploy": deploy.deploy,
     "monitor": monitor.monitor,
     "check": check.check,
