@@ -32,7 +32,8 @@ def read_bytes(path: Path, limit: int, advice: str) -> bytes:
         if not path.is_file():
             raise InputError(f"{path} is not a file; {advice}")
         with path.open("rb") as stream:
-            data = stream.read(limit + 1)
+            # Asking for `limit` bytes would reserve them, however small the file.
+            data = stream.read(min(limit, os.fstat(stream.fileno()).st_size) + 1)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}; {advice}") from error
     if len(data) > limit:

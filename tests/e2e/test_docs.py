@@ -25,6 +25,9 @@ def blocks(path: Path) -> list[str]:
 README = blocks(ROOT / "README.md")
 #: How each block of the README is run, by its first words.
 HANDLED = (
+    "stinger info",
+    "stinger synth",
+    "stinger bench",
     "make demo",
     "python3 -m venv",
     "stinger virtual",
@@ -147,6 +150,13 @@ def test_step_by_step_and_one_header(checkout):
     done = bash(block("cc "), checkout)
     assert done.returncode == 0, done.stderr
     assert {p.name for p in checkout.glob("*.o")} >= {"stinger_stream.o", "stinger_model_data.o"}
+
+
+@pytest.mark.parametrize("start", ["stinger info", "stinger synth", "stinger bench"])
+def test_recordings_and_bench(checkout, start):
+    done = bash(block(start), checkout)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 def test_pictures_and_links_exist():

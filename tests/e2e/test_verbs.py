@@ -30,7 +30,7 @@ def test_explore_writes_dataset_summary_and_picture(stinger):
     summary = done.json
     assert summary == json.loads((stinger.cwd / "out" / "summary.json").read_text())
     assert summary["samples"] == 24_000
-    assert summary["trigger"] == {"rising_edges_accepted": 60, "rising_edges_rejected": 30}
+    assert (summary["trigger"]["rising_edges_accepted"], summary["trigger"]["rising_edges_rejected"]) == (60, 30)
     assert summary["windows"]["shot"] > 40
     assert (stinger.cwd / "out" / "dataset.png").read_bytes().startswith(b"\x89PNG")
     names = {p.name for p in (stinger.cwd / "out" / "train").iterdir()}
@@ -107,8 +107,12 @@ BAD_INPUT = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(BAD_INPUT))
-@pytest.mark.parametrize("verb", ["demo", "explore"])
+#: `explore` goes on with what is left of a damaged log and says so; see test_recordings.py.
+BAD_RUNS = [(verb, name) for verb in ("demo", "explore") for name in sorted(BAD_INPUT)]
+BAD_RUNS.remove(("explore", "cut.bin"))
+
+
+@pytest.mark.parametrize(("verb", "name"), BAD_RUNS)
 def test_bad_input_is_one_clear_line_and_leaves_nothing(stinger, verb, name):
     make, message = BAD_INPUT[name]
     make(stinger.cwd / name)

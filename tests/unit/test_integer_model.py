@@ -15,12 +15,16 @@ from toy import toy_dataset
 
 from stinger.errors import InputError
 from stinger.models.train import train
+from stinger.sessions.read import read_sessions
+from stinger.windows.cut import cut
+from stinger.windows.replay import stream_of
 from stinger_export.integer.c_source import limits_header, model_source
 from stinger_export.integer.forest import quantise_forest
 from stinger_export.integer.model import ONE, Forest, Network, exp_negative
 from stinger_export.integer.quantise import TARGET_LOSS, quantise
 from stinger_export.integer.store import load_integer, save_integer
 
+SESSION_B = Path(__file__).parent.parent / "data" / "session_b.bin"
 DATASETS = {k: toy_dataset(classes=k, per_class=60) for k in (2, 4)}
 MODELS = {(k, f): train(d, f) for k, d in DATASETS.items() for f in ("logreg", "mlp", "rf")}
 CASES = sorted(MODELS)
@@ -42,6 +46,20 @@ def test_probabilities_stay_near_the_estimator_on_held_out_windows(case):
     assert np.abs(decisions.probability.astype(int).sum(axis=1) - ONE).max() <= len(data.classes)
     calibrated = quantise(model).body.decide(model.calibration)[0] / ONE
     assert np.abs(calibrated - model.predict_proba_features(model.calibration)).max() <= TARGET_LOSS
+
+
+@pytest.mark.parametrize("family", ["logreg", "mlp", "rf"])
+def test_a_whole_session_with_recoil_stays_near_the_estimator(family):
+    """Recoil reaches twenty deviations and more where training windows stay within six: nothing may saturate."""
+    session = read_sessions(SESSION_B)[0]
+    dataset = cut([session])
+    model = train(dataset, family)
+    windows = stream_of([(session, 0, len(session))]).windows(dataset.window)
+    decisions = quantise(model).decide(windows)
+    expected = model.predict_proba_features(decisions.feature)
+    assert len(windows) > 20_000
+    assert np.abs(decisions.probability / ONE - expected).max() <= 0.03
+    assert np.mean(expected.argmax(axis=1) != decisions.label) <= 0.005
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -203,5 +221,5 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
         archive.writestr("roots.npy", b"\0" * (64 * 2**20))
     path = tmp_path / "bomb.npz"
     path.write_bytes(buffer.getvalue())
-    with pytest.raises(InputError, match="larger than any"):
+    with pytest.raises(InputError, match="unpacks to more than 16 MiB"):
         load_integer(path, MODELS[2, "rf"].spec)

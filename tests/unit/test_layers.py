@@ -11,6 +11,7 @@ SOURCES = (ROOT / "host", ROOT / "firmware_export", ROOT / "device" / "virtual")
 GROUPS = (
     ("stinger", "stinger.errors"),
     ("stinger.files",),
+    ("stinger.arrays",),
     ("stinger.sessions",),
     ("stinger.synth",),
     ("stinger.windows",),

@@ -14,6 +14,8 @@ from stinger.sessions.read import read_sessions
 from stinger.synth.shots import make_session
 from stinger.windows.cut import cut
 from stinger.windows.dataset import Dataset
+from stinger.windows.explore import assemble, cut_session
+from stinger.windows.spec import preset
 from stinger.windows.store import data_hash, read_dataset, write_dataset
 
 DATA = Path(__file__).parent.parent / "data"
@@ -50,7 +52,7 @@ def test_labelled_round_trip(tmp_path):
     write_dataset(dataset, tmp_path / "train")
     assert_equal(read_dataset(tmp_path / "train"), dataset)
     row = (tmp_path / "train" / "index.csv").read_text().splitlines()[1].split(",")
-    assert row == ["0", "0", "", "", "", "", "0", "983", "", "0", "0", "0", "1"]
+    assert row == ["0", "0", "", "", "", "", "0", "983", "", "0", "0", "0", "1", "0", "-1"]
 
 
 def test_the_layout_is_the_one_in_the_field(shots, stored):
@@ -107,7 +109,9 @@ def test_a_missing_or_short_file_is_an_input_error(stored, name):
     ("old", "new"),
     [
         ('"stinger-dataset"', '"other"'),
-        ('"version": 1', '"version": 2'),
+        ('"version": 2', '"version": 3'),
+        ('"version": 2', '"version": true'),
+        ('"version": 2', '"version": 1'),
         ('"window_samples": 50', '"window_samples": 49'),
         ('"window_samples": 50', '"window_samples": -50'),
         ('"window_samples": 50', '"window_samples": true'),
@@ -121,6 +125,8 @@ def test_a_missing_or_short_file_is_an_input_error(stored, name):
         ('"scale": 0.00048828125', '"scale": "1"'),
         ('"classes"', '"klasses"'),
         ('"channels": [', '"channels": 3, "x": ['),
+        ('"channel_units": [', '"channel_units": 3, "x": ['),
+        ('"whole_hash": "', '"whole_hash": "0'),
         ('"meta": {', '"meta": 3, "x": {'),
     ],
 )
@@ -165,6 +171,59 @@ def test_any_damage_is_harmless_or_an_input_error(tmp_path_factory, shots, name,
         return
     # What still reads holds the same data: only remarks can have changed.
     assert data_hash(dataset) == data_hash(shots)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A dataset with embargoed windows and a known person."""
+    session = replace(make_session(1, 1.5)[0], subject="ada")
+    spec = preset("personal", split="random")
+    return assemble([cut_session(session, spec)], spec)
+
+
+def test_embargoed_windows_are_stored_and_not_given_to_training(whole, tmp_path):
+    write_dataset(whole, tmp_path / "train")
+    assert whole.embargoed.sum() > 5
+    again = read_dataset(tmp_path / "train", whole=True)
+    assert_equal(again, whole)
+    np.testing.assert_array_equal(again.embargoed, whole.embargoed)
+    assert again.subject.tolist() == [0] * len(whole)
+    assert again.meta["subjects"] == ["ada"]
+    usable = read_dataset(tmp_path / "train")
+    assert usable.embargoed is None
+    assert len(usable) == (~whole.embargoed).sum()
+    np.testing.assert_array_equal(usable.windows, whole.windows[~whole.embargoed])
+    assert [len(column) for column in usable.meta["index"].values()] == [len(usable)] * 6
+    assert data_hash(usable) == data_hash(whole)
+
+
+@pytest.mark.parametrize("column", ["embargoed", "subject", "held_out"])
+def test_a_changed_cell_of_ours_is_noticed(whole, tmp_path, column):
+    write_dataset(whole, tmp_path / "train")
+    path = tmp_path / "train" / "index.csv"
+    lines = path.read_bytes().decode().split("\r\n")
+    place = lines[0].split(",").index(column)
+    cells = lines[3].split(",")
+    cells[place] = {"0": "1", "1": "0"}[cells[place]]
+    lines[3] = ",".join(cells)
+    path.write_bytes("\r\n".join(lines).encode())
+    with pytest.raises(InputError, match="changed after"):
+        read_dataset(tmp_path / "train")
+
+
+def test_a_dataset_of_version_1_still_reads(shots, stored):
+    meta = json.loads((stored / "meta.json").read_text())
+    meta["format"], meta["version"], meta["channels"] = "stinger-dataset", 1, meta.pop("channel_units")
+    for key in ("dataset", "whole_hash", "positives"):
+        del meta[key]
+    (stored / "meta.json").write_text(json.dumps(meta))
+    lines = (stored / "index.csv").read_text().splitlines()
+    (stored / "index.csv").write_bytes("".join(",".join(line.split(",")[:13]) + "\r\n" for line in lines).encode())
+    old = read_dataset(stored)
+    for field in ("windows", "labels", "groups", "held_out", "session", "start"):
+        np.testing.assert_array_equal(getattr(old, field), getattr(shots, field))
+    assert old.embargoed is None
+    assert old.subject is None
 
 
 def test_a_failed_write_leaves_what_was_there(shots, tmp_path):

@@ -21,11 +21,12 @@ from stinger_export.integer.model import LOGIT_UNIT, ONE, IntegerModel, Layer, N
 
 #: Largest change of a probability on the calibration windows that int8 weights may cause.
 TARGET_LOSS = 0.01
-#: Network inputs are limited to this many standard deviations, at least and at most.
-_INPUT_RANGE = (8.0, 32.0)
-#: Room above the largest calibrated activation before it saturates.
-_HEADROOM = 1.5
-#: Largest logit worth representing: exp(-32) is far below one unit of probability.
+#: Network inputs are limited to this many standard deviations. Recoil and falls reach tens of them though training
+#: windows stay within six; a unit of 1/256 of a deviation is still fine enough.
+_INPUT_RANGE = 128.0
+#: Room above the largest calibrated activation, and logit, before it saturates; for the same reason.
+_HEADROOM = 16.0
+#: Largest logit of two classes worth representing: exp(-32) is far below one unit of probability.
 _LOGIT_LIMIT = 32.0
 _INT32_MAX = 2**31 - 1
 
@@ -47,7 +48,7 @@ def quantise(model: TrainedModel) -> IntegerModel:
         raise InputError(f"family {spec.family!r} has no integer form; choose one of logreg, mlp, rf")
 
     expected = model.predict_proba_features(features)
-    scaler, unit = _quantise_scaler(model, features)
+    scaler, unit = _quantise_scaler(model)
     weights, biases = _dense_layers(model)
     candidates = sorted(
         itertools.product((8, 16), repeat=len(weights)),
@@ -70,12 +71,11 @@ def _dense_layers(model: TrainedModel) -> tuple[list[Matrix], list[Matrix]]:
     return [np.asarray(w).T for w in classifier.coefs_], [np.asarray(b) for b in classifier.intercepts_]
 
 
-def _quantise_scaler(model: TrainedModel, features: NDArray[np.int16]) -> tuple[Scaler, float]:
+def _quantise_scaler(model: TrainedModel) -> tuple[Scaler, float]:
     """Return the input scaler, and how many standard deviations one unit of its output is."""
     standard = model.estimator[0]
     mean, deviation = np.asarray(standard.mean_), np.asarray(standard.scale_)
-    z = (features - mean) / deviation
-    unit = float(np.clip(1.25 * np.abs(z).max(), *_INPUT_RANGE)) / 32767
+    unit = _INPUT_RANGE / 32767
     ratio = np.minimum(1 / (deviation * unit), 32767.0)  # beyond that, one count already saturates
     # shift <= 16 keeps |feature * scale| + |offset| below 2**31 for every int16 feature.
     shift = np.clip(np.floor(np.log2(32767 / ratio)), 0, 16).astype(np.uint8)
@@ -131,8 +131,9 @@ def _finish_hidden(layer: Layer, row_unit: Matrix, acc: NDArray[np.int64]) -> tu
 
 
 def _finish_last(layer: Layer, row_unit: Matrix, acc: NDArray[np.int64]) -> Layer:
-    peak = np.minimum(2 * np.abs(acc * row_unit).max(axis=0), _LOGIT_LIMIT)
-    peak = np.maximum(peak, 1.0) / row_unit
+    # Logits of several classes are compared with each other, so they need their differences at any size.
+    largest = np.abs(acc * row_unit).max() if len(row_unit) > 1 else _LOGIT_LIMIT / _HEADROOM
+    peak = max(_HEADROOM * float(largest), 1.0) / row_unit
     pre = np.array([max(0, math.ceil(math.log2(p / 32767))) for p in peak])
     return _with_output(layer, row_unit * LOGIT_UNIT, pre, most=30)
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stinger.arrays import read_arrays, write_arrays
 from stinger.errors import InputError
-from stinger.files import write_bytes
 from stinger.models.spec import ModelSpec
 from stinger_export.integer.model import ONE, Forest, IntegerModel, Layer, Network, Scaler
 
 #: Larger than any model a microcontroller holds.
 _MAX_BYTES = 16 * 2**20
-_MAX_ARRAYS = 100
+_ADVICE = "export the model again"
 _LAYER = ("weight", "bias", "scale", "pre", "post")
 _DTYPES = {
     "scaler_scale": "int16",
@@ -39,9 +36,7 @@ _DTYPES = {
 
 def save_integer(model: IntegerModel, path: Path) -> None:
     """Write the integers of a model; the same model gives the same bytes."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **_named(model))
-    write_bytes(path, buffer.getvalue())
+    write_arrays(path, _named(model))
 
 
 def load_integer(path: Path, spec: ModelSpec) -> IntegerModel:
@@ -54,7 +49,7 @@ def load_integer(path: Path, spec: ModelSpec) -> IntegerModel:
     Raises:
         InputError: The file is missing, damaged, oversized, or describes a model that could not run.
     """
-    arrays = _read(path)
+    arrays = read_arrays(path, _MAX_BYTES, _ADVICE)
     try:
         body: Network | Forest = _forest(arrays) if "roots" in arrays else _network(arrays)
         for name, array in arrays.items():
@@ -62,7 +57,7 @@ def load_integer(path: Path, spec: ModelSpec) -> IntegerModel:
             _require(expected is None or array.dtype == expected, f"{name} is {array.dtype}")
         _check_body(body, len(spec.feature_set), len(spec.classes))
     except (KeyError, ValueError, IndexError) as error:
-        raise InputError(f"{path} is not a usable integer model ({error}); export the model again") from error
+        raise InputError(f"{path} is not a usable integer model ({error}); {_ADVICE}") from error
     return IntegerModel(spec, body)
 
 
@@ -76,18 +71,6 @@ def _named(model: IntegerModel) -> dict[str, NDArray[Any]]:
     for i, layer in enumerate(body.layers):
         named |= {f"layer{i}_{name}": getattr(layer, name) for name in _LAYER}
     return named
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            if len(entries) > _MAX_ARRAYS or sum(e.file_size for e in entries) > _MAX_BYTES:
-                raise InputError(f"{path} is larger than any integer model; export the model again")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise InputError(f"{path} cannot be read as an integer model ({error}); export the model again") from error
 
 
 def _forest(arrays: dict[str, NDArray[Any]]) -> Forest:

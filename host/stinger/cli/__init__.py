@@ -11,12 +11,28 @@ from collections.abc import Callable
 import typer
 
 from stinger import __version__
-from stinger.cli import check, demo, deploy, devices, explore, export, monitor, train, virtual
+from stinger.cli import (
+    bench,
+    check,
+    convert,
+    demo,
+    deploy,
+    devices,
+    explore,
+    export,
+    info,
+    monitor,
+    synth,
+    train,
+    virtual,
+)
 from stinger.errors import StingerError
 
 #: Every verb, in the order a newcomer meets them.
 VERBS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
+    "info": info.info,
+    "convert": convert.convert,
     "explore": explore.explore,
     "train": train.train,
     "export": export.export,
@@ -25,6 +41,11 @@ VERBS: dict[str, Callable[..., None]] = {
     "deploy": deploy.deploy,
     "monitor": monitor.monitor,
     "check": check.check,
+}
+#: Verbs with verbs of their own.
+GROUPS: dict[str, typer.Typer] = {
+    "synth": synth.app,
+    "bench": bench.app,
 }
 
 app = typer.Typer(
@@ -37,6 +58,8 @@ app = typer.Typer(
 )
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
+for _name, _group in GROUPS.items():
+    app.add_typer(_group, name=_name)
 
 
 def _show_version(wanted: bool) -> None:

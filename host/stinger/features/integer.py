@@ -31,6 +31,8 @@ from stinger.errors import UsageError
 #: Largest window for which every intermediate value provably fits the device's 64-bit arithmetic.
 MAX_WINDOW = 1024
 _INT16_MAX = 32767
+#: Values of windows computed at a time.
+_BLOCK_VALUES = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,14 @@ class FeatureSet:
                 f"features need int16 windows of shape (n, {expected[0]}, {expected[1]}), "
                 f"got {windows.dtype}{windows.shape}"
             )
+        vectors = np.empty((len(windows), len(self)), dtype=np.int16)
+        block = max(1, _BLOCK_VALUES // (self.window * max(1, len(self.channel_names))))
+        for at in range(0, len(windows), block):
+            vectors[at : at + block] = self._block(windows[at : at + block])
+        return vectors
+
+    def _block(self, windows: NDArray[np.int16]) -> NDArray[np.int64]:
+        """Compute the features of so few windows that their intermediate values stay in the cache."""
         x = windows.astype(np.int64)
         magnitude = np.abs(x)
         mean, std = _mean(x, 1), _std(x, 1)
@@ -88,7 +98,8 @@ class FeatureSet:
             m = isqrt((x[:, :, first : first + 3] ** 2).sum(axis=2))[:, :, None]
             blocks += [_mean(m, 2), _std(m, 2), (m.max(axis=1) + 1) // 2]
         vector: NDArray[np.int64] = np.concatenate(blocks, axis=1)
-        return vector.clip(max=_INT16_MAX).astype(np.int16)
+        limited: NDArray[np.int64] = vector.clip(max=_INT16_MAX)
+        return limited
 
 
 def isqrt(x: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -31,7 +31,13 @@ class Log:
     kept: NDArray[np.int64]
 
 
-def record(rng: np.random.Generator, samples: NDArray[np.int16], trigger: NDArray[np.bool_], wanted: int) -> Log:
+def record(
+    rng: np.random.Generator,
+    samples: NDArray[np.int16],
+    trigger: NDArray[np.bool_],
+    wanted: int,
+    usb: NDArray[np.bool_] | None = None,
+) -> Log:
     """Record until ``wanted`` samples are in the log.
 
     Args:
@@ -39,11 +45,14 @@ def record(rng: np.random.Generator, samples: NDArray[np.int16], trigger: NDArra
         samples: Acceleration and rotation in counts at 100 Hz, shape ``(n, 6)``.
         trigger: Trigger per sample, shape ``(n,)``.
         wanted: Samples to record.
+        usb: Where USB is open, which pauses the logger, shape ``(n,)``; nowhere if None.
     """
     # The loop that polls the sensor sees a sample up to a millisecond late.
     steps_ms = rng.choice([9, 10, 11], size=len(samples), p=[0.125, 0.75, 0.125])
     t_ms = int(rng.integers(20_000, 900_000)) + np.cumsum(steps_ms)
     kept = ~paused(samples, trigger) & ~_dropped(rng, len(samples))
+    if usb is not None:
+        kept &= ~usb
     return Log(t_ms.astype(np.int64) * 1000, np.flatnonzero(kept)[:wanted])
 
 
@@ -52,7 +61,8 @@ def paused(samples: NDArray[np.int16], trigger: NDArray[np.bool_]) -> NDArray[np
 
     Pause after 150 consecutive still samples (every |gyro| <= 45 and every change <= 30); resume after 10
     consecutive samples with a |gyro| > 45 or a change >= 140 (a |gyro| >= 240, which the rule also names, is
-    contained in that); never paused while the trigger is down.
+    contained in that); never paused while the trigger is down, and samples with the trigger down count for neither
+    run. A change is from the sample before, recorded or not; the first has none.
 
     Returns:
         True for each sample that is not recorded, shape ``(n,)``.

@@ -54,24 +54,26 @@ def move(rng: np.random.Generator, start: Array, target: Array, seconds: float) 
     return _movement(path, push)
 
 
-def handle(rng: np.random.Generator, start: Array, seconds: float) -> Movement:
+def handle(rng: np.random.Generator, start: Array, seconds: float, vigour: float = 1.0) -> Movement:
     """Reload, look at it, carry it about: slow large turns without a plan."""
     n = samples(seconds)
-    swing = _wander(rng, n, 0.9) * [22, 16, 40]
-    return _movement(start + swing * _ease_in(n), 0.18 * _wander(rng, n, 3.0))
+    swing = _wander(rng, n, 0.9) * (np.array([22.0, 16.0, 40.0]) * vigour)
+    return _movement(start + swing * _ease_in(n), 0.18 * vigour * _wander(rng, n, 3.0))
 
 
-def walk(rng: np.random.Generator, start: Array, seconds: float) -> Movement:
+def walk(rng: np.random.Generator, start: Array, seconds: float, vigour: float = 1.0) -> Movement:
     """Walk with it in the hands: steps at about two a second."""
-    return _stride(rng, start, seconds, rhythm=1.9, force=(0.08, 0.06, 0.22), swing=(3.0, 3.5, 5.0))
+    force, swing = np.array([0.08, 0.06, 0.22]), np.array([3.0, 3.5, 5.0])
+    return _stride(rng, start, seconds, rhythm=1.9, force=force * vigour, swing=swing * vigour)
 
 
-def run(rng: np.random.Generator, start: Array, seconds: float) -> Movement:
+def run(rng: np.random.Generator, start: Array, seconds: float, vigour: float = 1.0) -> Movement:
     """Run: hard steps at nearly three a second, the blaster swinging along."""
-    return _stride(rng, start, seconds, rhythm=2.8, force=(0.55, 0.45, 1.3), swing=(9.0, 11.0, 13.0))
+    force, swing = np.array([0.55, 0.45, 1.3]), np.array([9.0, 11.0, 13.0])
+    return _stride(rng, start, seconds, rhythm=2.8, force=force * vigour, swing=swing * vigour)
 
 
-def settle(rng: np.random.Generator, start: Array, seconds: float, calm: float) -> Movement:
+def settle(rng: np.random.Generator, start: Array, seconds: float, calm: float, shaking: float = 1.0) -> Movement:
     """Hold on a target: the overshoot of raising it rings off, then only tremor and drift remain.
 
     Args:
@@ -79,15 +81,16 @@ def settle(rng: np.random.Generator, start: Array, seconds: float, calm: float) 
         start: Pose to hold.
         seconds: How long.
         calm: 1 is an ordinary hold; smaller trembles less towards the end.
+        shaking: Strength of tremor and drift; 1 is an ordinary hand.
     """
     n = samples(seconds)
     t = np.arange(n) / RATE_HZ
     ring = np.exp(-t / rng.uniform(0.08, 0.16)) * np.sin(2 * np.pi * rng.uniform(3.5, 5.5) * t)
-    tremor = _wander(rng, n, 9.0) * [0.16, 0.22, 0.2]
-    drift = _wander(rng, n, 0.7) * [0.5, 1.0, 1.4]
+    tremor = _wander(rng, n, 9.0) * (np.array([0.16, 0.22, 0.2]) * shaking)
+    drift = _wander(rng, n, 0.7) * (np.array([0.5, 1.0, 1.4]) * shaking)
     quieter = np.linspace(1, calm, n)[:, None]
     pose = start + ring[:, None] * rng.normal(0, [0.7, 1.8, 1.8]) + (tremor + drift * _ease_in(n)) * quieter
-    return _movement(pose, 0.012 * _wander(rng, n, 9.0) * quieter)
+    return _movement(pose, 0.012 * shaking * _wander(rng, n, 9.0) * quieter)
 
 
 def squeeze(rng: np.random.Generator, movement: Movement, strength: float) -> Movement:
@@ -98,7 +101,7 @@ def squeeze(rng: np.random.Generator, movement: Movement, strength: float) -> Mo
     return Movement(movement.pose + pull, movement.force, movement.trigger)
 
 
-def shoot(rng: np.random.Generator, start: Array) -> Movement:
+def shoot(rng: np.random.Generator, start: Array, kick: float = 1.0) -> Movement:
     """Pull the trigger: the pusher kicks a moment later and rings, the muzzle rises, the hand brings it back."""
     n = samples(rng.uniform(0.3, 0.4))
     trigger = np.zeros(n, dtype=np.bool_)
@@ -106,10 +109,10 @@ def shoot(rng: np.random.Generator, start: Array) -> Movement:
     since = np.arange(n) - rng.integers(1, 4)
     t = np.maximum(since, 0) / RATE_HZ
     rings = np.exp(-t / 0.03) * np.cos(2 * np.pi * rng.uniform(17, 24) * t) * (since >= 0)
-    kick = rings[:, None] * rng.normal([-11.0, 0.0, -2.5], [3.5, 1.2, 1.5])
+    force = rings[:, None] * (rng.normal([-11.0, 0.0, -2.5], [3.5, 1.2, 1.5]) * kick)
     rise = (t / 0.05) * np.exp(1 - t / 0.05)
-    pose = start + rise[:, None] * rng.normal([0.0, 3.0, 0.0], [0.8, 0.9, 0.8])
-    return Movement(pose, kick, trigger)
+    pose = start + rise[:, None] * (rng.normal([0.0, 3.0, 0.0], [0.8, 0.9, 0.8]) * kick)
+    return Movement(pose, force, trigger)
 
 
 def sense(movement: Movement) -> tuple[Array, Array]:
@@ -149,8 +152,8 @@ def _stride(
     seconds: float,
     *,
     rhythm: float,
-    force: tuple[float, float, float],
-    swing: tuple[float, float, float],
+    force: Array,
+    swing: Array,
 ) -> Movement:
     """Periodic motion: every step a push, every other step the other side."""
     n = samples(seconds)
@@ -159,7 +162,7 @@ def _stride(
     step = np.stack([np.sin(phase), np.sin(phase / 2), np.cos(phase) + 0.35 * np.cos(2 * phase + 0.6)], axis=1)
     sway = np.stack([np.sin(phase / 2 + 0.4), np.sin(phase + 1.0), np.sin(phase / 2)], axis=1)
     vigour = rng.uniform(0.7, 1.2)
-    push = step * np.array(force) * vigour + 0.25 * np.array(force) * _wander(rng, n, 6.0)
+    push = step * force * vigour + 0.25 * force * _wander(rng, n, 6.0)
     turn = (sway * vigour + 0.6 * _wander(rng, n, 1.2)) * swing
     return _movement(start + turn * _ease_in(n), push * np.minimum(_ease_in(n), _ease_in(n)[::-1]))
 

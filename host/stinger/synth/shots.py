@@ -1,13 +1,14 @@
 """Synthetic blaster sessions: somebody plays for a few minutes, and the Stinger's logger records it.
 
 Most shots are aimed: the blaster is raised, settles, is held, the trigger is squeezed. Some are snap shots on the
-move, and some aiming ends without a shot; so a model can learn what precedes a shot, but not perfectly. The
-logger pauses while the blaster lies still and now and then drops samples, by the rules of the real one.
+move, and some aiming ends without a shot; so a model can learn what precedes a shot, but not perfectly. Who plays
+is a `Style`. The logger pauses while the blaster lies still or USB is open and now and then drops samples, by the
+rules of the real one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,77 +18,54 @@ from stinger.sessions.session import STINGER_CHANNELS, Session
 from stinger.synth import motion
 from stinger.synth.logger import record
 from stinger.synth.motion import RATE_HZ, Array, Movement
+from stinger.synth.styles import STANDARD, Style
+from stinger.synth.truth import Aim, ShotTruth, Stretch
 
 MAX_MINUTES = 120.0
+#: Activities of which next to nothing is in the log.
+UNRECORDED = ("rest", "service")
 
 #: Deviation of the sensors' own noise at 100 Hz, counts.
 _NOISE = np.array([7.0, 7.0, 8.0, 2.0, 2.0, 2.0])
 _COUNTS = np.array([1 / channel.scale for channel in STINGER_CHANNELS])
-_LOW_READY = np.array([0.0, -25.0, 0.0])
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """One activity in time; microseconds on the session's clock.
-
-    Attributes:
-        activity: ``rest``, ``handle``, ``walk``, ``run``, ``raise``, ``hold``, ``shoot`` or ``lower``.
-        start_us: First sample's time.
-        stop_us: Time at which the next activity begins.
-    """
-
-    activity: str
-    start_us: int
-    stop_us: int
-
-
-@dataclass(frozen=True)
-class Aim:
-    """Raising and holding on a target.
-
-    Attributes:
-        start_us: When raising begins.
-        stop_us: When the hold ends, with the trigger or without.
-        fired: Whether a shot ends it.
-    """
-
-    start_us: int
-    stop_us: int
-    fired: bool
-
-
-@dataclass(frozen=True)
-class ShotTruth:
-    """What really happened in a synthetic session, also where the logger paused.
-
-    Attributes:
-        shots_us: Time of every trigger pull, ascending.
-        aims: Every aiming, in order.
-        activities: What was done, without holes from the session's beginning to its end.
-    """
-
-    shots_us: tuple[int, ...]
-    aims: tuple[Aim, ...]
-    activities: tuple[Stretch, ...]
 
 
 class _Player:
     """Plays: keeps the pose between activities and remembers what was done."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, style: Style) -> None:
         self.rng = rng
+        self.style = style
         self.parts: list[Movement] = []
         self.names: list[str] = []
-        self.pose: Array = _LOW_READY.copy()
-        self.moving = 0
+        self.pose: Array = np.array([style.roll_deg, style.ready_deg, 0.0])
+        self.recorded = 0
+        mix = np.array([style.walk, style.run, style.handle])
+        self._mix = mix / mix.sum()
 
     def do(self, name: str, movement: Movement) -> None:
         """Append one activity."""
         self.parts.append(movement)
         self.names.append(name)
         self.pose = movement.pose[-1]
-        if name != "rest":
-            self.moving += len(movement)
+        if name not in UNRECORDED:
+            self.recorded += len(movement)
+
+    def play(self, wanted: float) -> None:
+        """Play until about ``wanted`` samples can have been recorded."""
+        rng = self.rng
+        while self.recorded < wanted:
+            if self.style.service and rng.random() < self.style.service:
+                self.do("service", motion.handle(rng, self.pose, rng.uniform(2, 15), 0.5))
+            if rng.random() < self.style.rest:
+                self.rest()
+            while rng.random() < self.style.travel:
+                self.travel()
+            self.engage()
+
+    def usb_open(self) -> NDArray[np.bool_]:
+        """Where USB is plugged in, per sample played."""
+        return np.repeat([name == "service" for name in self.names], [len(part) for part in self.parts])
 
     def rest(self) -> None:
         """Put it down on its side, leave it, pick it up."""
@@ -103,53 +81,64 @@ class _Player:
             ("walk", 1.0, 4.0),
             ("run", 0.8, 3.0),
             ("handle", 0.8, 3.0),
-        ][self.rng.choice(3, p=[0.4, 0.3, 0.3])]
+        ][self.rng.choice(3, p=self._mix)]
         make = {"walk": motion.walk, "run": motion.run, "handle": motion.handle}[activity]
-        self.do(activity, make(self.rng, self.pose, self.rng.uniform(low, high)))
+        self.do(activity, make(self.rng, self.pose, self.rng.uniform(low, high), self.style.vigour))
 
     def engage(self) -> None:
         """Aim and shoot once or more, or think better of it."""
-        rng = self.rng
-        if rng.random() < 0.05:
+        rng, style = self.rng, self.style
+        if rng.random() < style.snap:
             # A snap shot: no raising, no hold.
-            self.do("shoot", motion.shoot(rng, self.pose))
+            self._shoot()
             return
-        fires = rng.random() < 0.8
+        fires = rng.random() < 1 - style.feint
         self._aim(fires=fires)
         if fires:
-            self.do("shoot", motion.shoot(rng, self.pose))
-            while rng.random() < 0.3:
-                pause = rng.uniform(0.15, 0.5) if rng.random() < 0.5 else rng.uniform(0.9, 1.8)
-                hold = motion.settle(rng, self.pose, pause, 0.5)
-                self.do("hold", motion.squeeze(rng, hold, rng.uniform(0.8, 1.8)))
-                self.do("shoot", motion.shoot(rng, self.pose))
+            self._shoot()
+            while rng.random() < style.burst:
+                pause = rng.uniform(0.15, 0.5) if rng.random() < style.burst_quick else rng.uniform(0.9, 1.8)
+                hold = motion.settle(rng, self.pose, pause, 0.5, style.tremor)
+                self.do("hold", self._squeeze(hold))
+                self._shoot()
         if rng.random() < 0.8:
-            self.do("lower", motion.move(rng, self.pose, self._ready(), rng.uniform(0.3, 0.8)))
+            self.do("lower", motion.move(rng, self.pose, self._ready(), rng.uniform(0.3, 0.8) / style.aim_speed))
 
     def _aim(self, *, fires: bool) -> None:
-        rng = self.rng
-        target = np.array([rng.normal(0, 4), rng.normal(1, 6), self.pose[2] + rng.normal(0, 35)])
-        self.do("raise", motion.move(rng, self.pose, target, rng.uniform(0.25, 0.5)))
+        rng, style = self.rng, self.style
+        target = np.array([
+            style.roll_deg + rng.normal(0, 4), rng.normal(style.pitch_deg, 6), self.pose[2] + rng.normal(0, 35),
+        ])  # fmt: skip
+        self.do("raise", motion.move(rng, self.pose, target, rng.uniform(0.25, 0.5) / style.aim_speed))
         # Who will shoot holds a little calmer; how much varies more than the difference.
-        calm = float(np.clip(rng.normal(0.4 if fires else 1.0, 0.2), 0.1, 1.5))
-        hold = motion.settle(rng, self.pose, rng.uniform(0.5, 1.0 if fires else 1.4), calm)
-        if fires or rng.random() < 0.15:
-            hold = motion.squeeze(rng, hold, rng.uniform(0.8, 1.8))
+        calm = float(np.clip(rng.normal(style.calm if fires else 1.0, 0.2), 0.1, 1.5))
+        seconds = rng.uniform(0.5, 1.0 if fires else 1.4) * style.hold_time
+        hold = motion.settle(rng, self.pose, seconds, calm, style.tremor)
+        if fires or rng.random() < style.feint_squeeze:
+            hold = self._squeeze(hold)
         self.do("hold", hold)
 
+    def _squeeze(self, hold: Movement) -> Movement:
+        return motion.squeeze(self.rng, hold, self.rng.uniform(0.8, 1.8) * self.style.squeeze)
+
+    def _shoot(self) -> None:
+        self.do("shoot", motion.shoot(self.rng, self.pose, self.style.kick))
+
     def _ready(self) -> Array:
-        return np.array([0.0, _LOW_READY[1], self.pose[2]]) + self.rng.normal(0, [8, 8, 20])
+        spread = self.rng.normal(0, [8, 8, 20])
+        return np.array([self.style.roll_deg, self.style.ready_deg, self.pose[2]]) + spread
 
 
-def make_session(seed: int, minutes: float = 4.0) -> tuple[Session, ShotTruth]:
+def make_session(seed: int, minutes: float = 4.0, style: Style = STANDARD) -> tuple[Session, ShotTruth]:
     """Make a synthetic blaster session.
 
     Args:
-        seed: The same seed gives the same bytes.
+        seed: The same seed and style give the same bytes.
         minutes: How much is recorded, at 100 Hz; the pauses come on top.
+        style: Who plays; their name is the session's subject.
 
     Returns:
-        The session, with the Stinger's channels and a trigger, and what really happened.
+        The session, with the Stinger's channels, a trigger and marks of what really happened, and the same in full.
 
     Raises:
         UsageError: ``minutes`` is not above 0 and at most `MAX_MINUTES`, or the seed is negative.
@@ -158,29 +147,35 @@ def make_session(seed: int, minutes: float = 4.0) -> tuple[Session, ShotTruth]:
         raise UsageError(f"a session must be above 0 and at most {MAX_MINUTES:g} minutes long, not {minutes:g}")
     if seed < 0:
         raise UsageError(f"a seed must be 0 or more, not {seed}")
-    rng = np.random.default_rng(seed)
+    # Two people do not do the same things at the same time.
+    person = zlib.crc32(style.name.encode())
+    rng = np.random.default_rng(seed if style.name == STANDARD.name else [seed, person])
+    today = style.in_session(np.random.default_rng([seed, person, 1]))
     wanted = max(2, round(minutes * 60 * RATE_HZ))
-    player = _Player(rng)
+    player = _Player(rng, today)
     player.travel()
-    # Whatever is not rest is recorded but for the dropped samples, so a tenth more is always enough.
-    while player.moving < 1.1 * wanted + RATE_HZ:
-        if rng.random() < 0.1:
-            player.rest()
-        while rng.random() < 0.55:
-            player.travel()
-        player.engage()
-    played = motion.join(player.parts)
-    samples = _measure(rng, played)
-    log = record(rng, samples, played.trigger, wanted)
+    # A tenth more is enough for the dropped samples; a hand so calm that the logger takes it for rest plays on.
+    enough = 1.1 * wanted + RATE_HZ
+    while True:
+        player.play(enough)
+        played = motion.join(player.parts)
+        samples = _measure(rng, played)
+        log = record(rng, samples, played.trigger, wanted, player.usb_open())
+        if len(log.kept) == wanted:
+            break
+        enough *= 1.2
+    truth = _truth(player, played, log.t_us[: int(log.kept[-1]) + 1])
     session = Session(
-        name=f"synthetic-{seed}",
+        name=f"synthetic-{seed}" if style.name == STANDARD.name else f"synthetic-{style.name}-{seed}",
         t_us=log.t_us[log.kept],
         samples=samples[log.kept],
         channels=STINGER_CHANNELS,
         period_us=1_000_000 // RATE_HZ,
         trigger=played.trigger[log.kept].astype(np.uint8),
+        subject=style.name,
+        events=truth.events(),
     )
-    return session, _truth(player, played, log.t_us[: int(log.kept[-1]) + 1])
+    return session, truth
 
 
 def _measure(rng: np.random.Generator, played: Movement) -> NDArray[np.int16]:
@@ -209,4 +204,4 @@ def _truth(player: _Player, played: Movement, t_us: NDArray[np.int64]) -> ShotTr
     ]
     down = played.trigger[: len(t_us)]
     pulls = np.flatnonzero(down[1:] & ~down[:-1]) + 1
-    return ShotTruth(tuple(t_us[pulls].tolist()), tuple(aims), tuple(activities))
+    return ShotTruth(tuple(t_us[pulls].tolist()), tuple(aims), tuple(activities), player.style)

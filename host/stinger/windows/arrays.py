@@ -8,10 +8,20 @@ from numpy.typing import NDArray
 
 from stinger.sessions.session import Session
 
+#: Weight of a squared count of rotation and of acceleration in `motion_score`.
+_MOTION_WEIGHTS = {"g": 20, "a": 1}
+
 
 def stretch_of(session: Session) -> NDArray[np.int64]:
     """Number of the gap-free stretch each sample lies in, int64, shape ``(n,)``."""
     return np.cumsum(session.gap_before, dtype=np.int64)
+
+
+def running_count(mark: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Count the marked samples before each index, shape ``(n + 1,)``; see `count_in_windows`."""
+    before = np.zeros(len(mark) + 1, dtype=np.int64)
+    np.cumsum(mark, out=before[1:])
+    return before
 
 
 def count_in_windows(mark: NDArray[np.bool_], start: NDArray[np.int64], window: int) -> NDArray[np.int64]:
@@ -22,7 +32,7 @@ def count_in_windows(mark: NDArray[np.bool_], start: NDArray[np.int64], window: 
         start: First sample of each window, ``0 <= start <= n - window``.
         window: Samples per window.
     """
-    before = np.concatenate([[0], np.cumsum(mark, dtype=np.int64)])
+    before = running_count(mark)
     counted: NDArray[np.int64] = before[start + window] - before[start]
     return counted
 
@@ -44,13 +54,25 @@ def take_windows(samples: NDArray[np.int16], start: NDArray[np.int64], window: i
     return np.ascontiguousarray(view[start].transpose(0, 2, 1))
 
 
-def motion_score(session: Session, start: NDArray[np.int64], window: int) -> NDArray[np.float64]:
-    """How much moves in each window: mean(gx^2+gy^2+gz^2) + 0.05 mean(ax^2+ay^2+az^2), in counts squared.
+def running_motion(session: Session) -> NDArray[np.int64]:
+    """Sum the motion of all samples before each index, shape ``(n + 1,)``.
 
-    Channels that are neither acceleration nor rotation count nothing.
+    A sample's motion is 20 (gx^2 + gy^2 + gz^2) + (ax^2 + ay^2 + az^2), an integer, so that comparing windows is
+    exact. Channels that are neither acceleration nor rotation count nothing.
     """
-    weight = [{"g": 1.0, "a": 0.05}.get(channel.name[:1], 0.0) for channel in session.channels]
-    energy = (session.samples.astype(np.float64) ** 2) @ np.array(weight)
-    before = np.concatenate([[0.0], np.cumsum(energy)])
-    score: NDArray[np.float64] = (before[start + window] - before[start]) / window
+    energy = np.zeros(len(session), dtype=np.int64)
+    for column, channel in enumerate(session.channels):
+        weight = _MOTION_WEIGHTS.get(channel.name[:1], 0)
+        if weight:
+            counts = session.samples[:, column].astype(np.int64)
+            energy += weight * counts * counts
+    before = np.zeros(len(session) + 1, dtype=np.int64)
+    np.cumsum(energy, out=before[1:])
+    return before
+
+
+def motion_score(session: Session, start: NDArray[np.int64], window: int) -> NDArray[np.float64]:
+    """How much moves in each window: mean(gx^2+gy^2+gz^2) + 0.05 mean(ax^2+ay^2+az^2), in counts squared."""
+    before = running_motion(session)
+    score: NDArray[np.float64] = (before[start + window] - before[start]) / (_MOTION_WEIGHTS["g"] * window)
     return score

@@ -1,145 +1,104 @@
-"""Windows from recordings that have one label each."""
+"""Windows of one session that somebody labelled: as a whole, or stretch by stretch with events."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stinger.errors import InputError, UsageError
+from stinger.errors import InputError
 from stinger.sessions.session import Session
 from stinger.windows.arrays import take_windows
-from stinger.windows.dataset import Dataset
-from stinger.windows.describe import common_format, input_facts, window_samples
-from stinger.windows.split import choose_stratified
+from stinger.windows.cuts import Cut
+from stinger.windows.describe import select_channels, session_facts, window_samples
+from stinger.windows.spec import ExploreSpec
 
 #: Labels are stored in one byte, and a board's decision frame holds no more.
 MAX_CLASSES = 32
 
-
-@dataclass(frozen=True)
-class LabelledWindows:
-    """How windows are cut from labelled recordings.
-
-    Attributes:
-        window_ms: Length of a window.
-        stride: Step from one window to the next, as a share of a window.
-        held_out: Share of each label's recordings held out, where the recordings do not say themselves.
-        seed: Seed of that choice.
-    """
-
-    window_ms: float = 1000
-    stride: float = 0.5
-    held_out: float = 0.25
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be cut."""
-        if self.window_ms <= 0 or not 0 < self.stride <= 1:
-            raise UsageError("the window must be longer than 0 ms and the stride above 0 and at most 1")
-        if not 0 < self.held_out < 1:
-            raise UsageError(f"the held-out share must be above 0 and below 1, is {self.held_out}")
+_UNLABELLED = -1
+_CONTRADICTORY = -2
 
 
-def cut_labelled(sessions: Sequence[Session], spec: LabelledWindows | None = None) -> Dataset:
-    """Cut windows from labelled recordings; the recording is the group.
-
-    Where recordings say whether they are for training or testing, that is the split; otherwise a share of each
-    label's recordings is held out. Recordings without a label are ignored and counted.
+def cut_labelled(session: Session, spec: ExploreSpec, kind: str) -> Cut:
+    """Cut overlapping windows that lie in one label and in one gap-free stretch.
 
     Args:
-        sessions: Recordings with the same channels and rate, each with its label.
-        spec: How to cut.
-
-    Returns:
-        Classes are the labels, sorted; windows in the order of the sessions, then of time.
+        session: A recording.
+        spec: How long the windows are and how far apart.
+        kind: ``recordings``: the recording's own label, which is one group; ``events``: its events of kind
+            ``label``, where a group is a stretch of one label without another between.
 
     Raises:
-        InputError: Fewer than two labels, or one with nothing to train on or nothing held out.
+        UsageError: The window is too long, or a channel is not there.
+        InputError: There are too many labels.
     """
-    spec = spec or LabelledWindows()
-    channels, period_us = common_format(sessions)
-    window = window_samples(spec.window_ms, period_us)
+    columns = select_channels(session, spec.channels)
+    window = window_samples(spec.label_window_ms, session.period_us)
     stride = max(1, round(spec.stride * window))
     refused: Counter[str] = Counter()
-    starts: dict[int, NDArray[np.int64]] = {}
-    for number, session in enumerate(sessions):
-        if session.label is None:
-            refused["recording: no label"] += 1
-            continue
-        start, short = _starts(session, window, stride)
-        refused["stretch: shorter than a window"] += short
-        if len(start):
-            starts[number] = start
-        else:
-            refused["recording: no stretch as long as a window"] += 1
-    used = list(starts)
-    names = [sessions[number].label or "" for number in used]
-    classes = tuple(sorted(set(names)))
-    if not 2 <= len(classes) <= MAX_CLASSES:
-        raise InputError(
-            f"{len(classes)} labels in {len(sessions)} recordings ({', '.join(classes) or 'none'}); "
-            f"2 to {MAX_CLASSES} classes are needed: label the recordings"
-        )
-    said = np.array([sessions[number].split == "test" for number in used])
-    by_export = bool(said.any())
-    test = said if by_export else choose_stratified(names, spec.held_out, np.random.default_rng(spec.seed))
-    _require_both(names, test, by_export=by_export)
-
-    counts = [len(starts[number]) for number in used]
-    start = np.concatenate([starts[number] for number in used])
-    session_of = np.repeat(np.array(used, dtype=np.int64), counts)
-    windows = np.concatenate([take_windows(sessions[n].samples, starts[n], window) for n in used])
-    labels = np.repeat(np.array([classes.index(name) for name in names], dtype=np.uint8), counts)
-    return Dataset(
-        windows=windows,
-        labels=labels,
-        classes=classes,
-        groups=session_of.copy(),
-        held_out=np.repeat(test, counts),
-        session=session_of,
+    if kind == "recordings":
+        names: tuple[str, ...] = () if session.label is None else (session.label,)
+        owner = np.full(len(session), 0 if names else _UNLABELLED, dtype=np.int64)
+        refused["recording: no label"] = int(not names)
+    else:
+        names, owner = _paint(session)
+        refused["sample: two labels at once"] = int((owner == _CONTRADICTORY).sum())
+        refused["recording: no label"] = int(not names)
+    group_of = np.cumsum(np.diff(owner, prepend=owner[:1]) != 0)
+    starts: list[NDArray[np.int64]] = []
+    for a, b in _stretches(session, owner):
+        starts.append(np.arange(a, b - window + 1, stride, dtype=np.int64))
+        refused["stretch: shorter than a window"] += not len(starts[-1])
+    start = np.concatenate([np.empty(0, dtype=np.int64), *starts])
+    refused["recording: no stretch as long as a window"] += bool(names) and not len(start)
+    return Cut(
+        facts=session_facts(session),
+        kind=kind if names else None,
+        channels=tuple(session.channels[i] for i in columns),
+        period_us=session.period_us,
+        window=window,
+        lead=0,
+        names=names,
+        windows=take_windows(session.samples[:, columns], start, window),
+        labels=owner[start].astype(np.uint8),
         start=start,
-        channels=channels,
-        period_us=period_us,
-        lead_us=0,
-        meta={
-            "kind": "labelled",
-            "parameters": {**asdict(spec), "split": "export" if by_export else "recording"},
-            "inputs": input_facts(sessions),
-            "refused": {reason: count for reason, count in sorted(refused.items()) if count},
-            "index": _index(sessions, session_of, start, window),
+        group=group_of[start],
+        groups=int(group_of[-1]) + 1 if len(group_of) else 0,
+        index={
+            "window_start_ms": session.t_us[start] // 1000,
+            "window_end_ms": session.t_us[start + window - 1] // 1000,
         },
+        refused=+refused,
     )
 
 
-def _starts(session: Session, window: int, stride: int) -> tuple[NDArray[np.int64], int]:
-    """First samples of all windows, and how many stretches are too short for one."""
-    stretches = session.stretches()
-    starts = [np.arange(a, b - window + 1, stride, dtype=np.int64) for a, b in stretches]
-    return np.concatenate(starts), sum(not len(start) for start in starts)
+def label_events(session: Session) -> list[tuple[int, int, str]]:
+    """Samples ``[a, b)`` of each event that labels something, and its label."""
+    labels = [event for event in session.events if event.kind == "label"]
+    first = np.searchsorted(session.t_us, [event.start_us for event in labels], side="left")
+    last = np.searchsorted(session.t_us, [event.end_us for event in labels], side="left")
+    return [(int(a), int(b), event.label) for a, b, event in zip(first, last, labels, strict=True) if b > a]
 
 
-def _require_both(names: Sequence[str], test: NDArray[np.bool_], *, by_export: bool) -> None:
-    for name in sorted(set(names)):
-        mine = test[np.array(names) == name]
-        if mine.all():
-            where = "all in testing/" if by_export else f"{len(mine)} in all"
-            raise InputError(f"class {name!r} has no recording to train on ({where}); add recordings of it")
-        if not mine.any():
-            where = "none in testing/" if by_export else f"{len(mine)} in all"
-            raise InputError(f"class {name!r} has no recording to hold out ({where}); add recordings of it")
+def _paint(session: Session) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Names of the labels, and for each sample the index of its label."""
+    events = label_events(session)
+    names = tuple(sorted({label for _, _, label in events}))
+    if len(names) > MAX_CLASSES:
+        raise InputError(f"{session.name}: {len(names)} labels, at most {MAX_CLASSES} classes are possible")
+    owner = np.full(len(session), _UNLABELLED, dtype=np.int64)
+    for a, b, label in events:
+        mine = names.index(label)
+        here = owner[a:b]
+        owner[a:b] = np.where((here == _UNLABELLED) | (here == mine), mine, _CONTRADICTORY)
+    return names, owner
 
 
-def _index(
-    sessions: Sequence[Session], session_of: NDArray[np.int64], start: NDArray[np.int64], window: int
-) -> dict[str, list[int]]:
-    first_us = np.empty(len(start), dtype=np.int64)
-    last_us = np.empty_like(first_us)
-    for number in np.unique(session_of).tolist():
-        here = session_of == number
-        first_us[here] = sessions[number].t_us[start[here]]
-        last_us[here] = sessions[number].t_us[start[here] + window - 1]
-    return {"window_start_ms": (first_us // 1000).tolist(), "window_end_ms": (last_us // 1000).tolist()}
+def _stretches(session: Session, owner: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Half-open ranges of one label without a gap."""
+    begins = session.gap_before | (np.diff(owner, prepend=owner[:1]) != 0)
+    first = np.flatnonzero(begins)
+    last = np.append(first[1:], len(session))
+    return [(int(a), int(b)) for a, b in zip(first, last, strict=True) if owner[a] >= 0]

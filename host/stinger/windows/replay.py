@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stinger.arrays import read_arrays, write_arrays
 from stinger.errors import InputError
-from stinger.files import write_bytes
 from stinger.sessions.session import Session, starts_after_gap
 from stinger.windows.dataset import Dataset
 
 #: A replay larger than this (bytes, unpacked) was not written by us.
 _MAX_BYTES = 2**28
+_ADVICE = "export the model again"
 
 
 @dataclass(frozen=True)
@@ -132,15 +130,15 @@ def _pieces(
 
 def save_replay(stream: ReplayStream, path: Path) -> None:
     """Write a stream as ``.npz``; the same stream gives the same bytes."""
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        samples=stream.samples,
-        t_us=stream.t_us,
-        gap_before=stream.gap_before,
-        period_us=np.int64(stream.period_us),
+    write_arrays(
+        path,
+        {
+            "samples": stream.samples,
+            "t_us": stream.t_us,
+            "gap_before": stream.gap_before,
+            "period_us": np.array(stream.period_us, dtype=np.int64),
+        },
     )
-    write_bytes(path, buffer.getvalue())
 
 
 def load_replay(path: Path) -> ReplayStream:
@@ -149,17 +147,13 @@ def load_replay(path: Path) -> ReplayStream:
     Raises:
         InputError: The file is missing, damaged or oversized.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
-                raise InputError(f"{path} is larger than any replay; export the model again")
-        with np.load(path, allow_pickle=False) as file:
-            stream = ReplayStream(file["samples"], file["t_us"], file["gap_before"], int(file["period_us"]))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise InputError(f"{path} cannot be read as a replay ({error}); export the model again") from error
+    arrays = read_arrays(path, _MAX_BYTES, _ADVICE)
+    if arrays.keys() != {"samples", "t_us", "gap_before", "period_us"} or arrays["period_us"].shape != ():
+        raise InputError(f"{path} is not a replay; {_ADVICE}")
+    stream = ReplayStream(arrays["samples"], arrays["t_us"], arrays["gap_before"], int(arrays["period_us"]))
     n = len(stream.samples)
     shapes_fit = stream.samples.ndim == 2 and stream.t_us.shape == stream.gap_before.shape == (n,)
     types = [array.dtype.name for array in (stream.samples, stream.t_us, stream.gap_before)]
     if not shapes_fit or types != ["int16", "int64", "bool"] or stream.period_us <= 0:
-        raise InputError(f"{path} is not a replay; export the model again")
+        raise InputError(f"{path} is not a replay; {_ADVICE}")
     return stream

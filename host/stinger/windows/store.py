@@ -1,8 +1,9 @@
 """The dataset as a directory that any language can read.
 
 ``windows_i16le.bin`` holds the windows one after another (each ``window`` rows of ``channels`` int16,
-little-endian), ``labels_u8.bin`` one byte each, ``index.csv`` one row each (CRLF), ``meta.json`` everything
-else. These are the names and columns of the Stinger's own exporter; ``session,start,group,held_out`` are ours.
+little-endian), ``labels_u8.bin`` one byte each, ``index.csv`` one row each (`stinger.windows.index_file`),
+``meta.json`` everything else. These are the names, columns and keys of the Stinger's own exporter; what it does not
+have is ours.
 
 What is read back is checked against itself down to a hash, so changed data are refused. Times and names are
 remarks for the reader and not part of it.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,47 +26,31 @@ from stinger.files import read_bytes, replace_dir
 from stinger.sessions.session import Channel
 from stinger.windows.dataset import Dataset
 from stinger.windows.describe import MAX_WINDOW
+from stinger.windows.exporter import EXPORTER_KEYS
+from stinger.windows.index_file import MAX_INDEX_BYTES, index_files, read_index
 from stinger.windows.labelled import MAX_CLASSES
 
 FORMAT = "stinger-dataset"
 #: Raise when a reader of the old layout would misread the new one; keep reading the old ones.
-VERSION = 1
-_EVENT_COLUMNS = (
-    "shot_num",
-    "shot_timestamp_ms",
-    "distance_to_shot_ms",
-    "event_timestamp_ms",
-    "window_start_ms",
-    "window_end_ms",
-)
-COLUMNS = ("row", "label", *_EVENT_COLUMNS, "source", "session", "start", "group", "held_out")
+#: Version 1 had objects in `channels`, its name in `format`, and no embargoed windows.
+VERSION = 2
 
-_MAX_META_BYTES = 16 << 20
-_MAX_INDEX_BYTES = 256 << 20
+_MAX_META_BYTES = 64 << 20
 _MAX_WINDOWS_BYTES = 2 << 30
 _MAX_CHANNELS = 32
 _ADVICE = "give a directory that `stinger explore` wrote"
+_ROWS_AT_ONCE = 4096
+_FILES = ("windows_i16le.bin", "labels_u8.bin", "index.csv")
 
 
 def data_hash(dataset: Dataset) -> str:
     """SHA-256 of all that training can see: windows, labels, groups, split, and what the numbers mean.
 
-    Names of inputs and other remarks in ``meta`` do not count, so the same data from another folder is the same.
+    Embargoed windows do not count, nor names of inputs and other remarks in ``meta``, so the same data from another
+    folder is the same.
     """
-    head = {
-        "classes": list(dataset.classes),
-        "channels": [asdict(channel) for channel in dataset.channels],
-        "period_us": dataset.period_us,
-        "lead_us": dataset.lead_us,
-        "shape": list(dataset.windows.shape),
-    }
-    digest = hashlib.sha256(json.dumps(head, sort_keys=True, separators=(",", ":")).encode())
-    digest.update(dataset.windows.astype("<i2").tobytes())
-    digest.update(dataset.labels.tobytes())
-    for column in (dataset.groups, dataset.session, dataset.start):
-        digest.update(column.astype("<i8").tobytes())
-    digest.update(dataset.held_out.astype(np.uint8).tobytes())
-    return digest.hexdigest()
+    usable = dataset.held_out | dataset.training
+    return str(_hash(dataset, usable).hexdigest())
 
 
 def write_dataset(dataset: Dataset, directory: Path) -> None:
@@ -73,10 +59,82 @@ def write_dataset(dataset: Dataset, directory: Path) -> None:
     Raises:
         InputError: The place cannot be written or belongs to something else.
     """
-    meta = {key: value for key, value in dataset.meta.items() if key != "index"}
+    exporter = dataset.meta.get("exporter")
+    content = {**_own_keys(dataset), **(exporter if isinstance(exporter, dict) else {})}
+    content["meta"] = {key: value for key, value in dataset.meta.items() if key not in ("index", "exporter")}
+    with replace_dir(directory) as building:
+        with (building / "windows_i16le.bin").open("wb") as stream:
+            for part in _parts(dataset):
+                stream.write(dataset.windows[part].astype("<i2").tobytes())
+        (building / "labels_u8.bin").write_bytes(dataset.labels.tobytes())
+        (building / "meta.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        for name, lines in index_files(dataset).items():
+            with (building / name).open("w", encoding="ascii", newline="\r\n") as table:
+                table.writelines(lines)
+
+
+def read_dataset(directory: Path, *, whole: bool = False) -> Dataset:
+    """Read a dataset back.
+
+    Args:
+        directory: Where it is.
+        whole: Keep the embargoed windows, marked as such: for splitting anew. Otherwise every window that is not
+            held out is for training.
+
+    Raises:
+        InputError: A file is missing or too large, sizes contradict each other, or the content is not what the
+            stored hash says.
+    """
+    meta = _read_meta(directory)
+    try:
+        dataset = _read_arrays(directory, meta)
+        hashes = (data_hash(dataset), _whole_hash(dataset))
+    except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
+        what = " ".join(str(error).split())[:100]
+        raise InputError(f"{directory}: meta.json or index.csv is damaged ({what}); explore again") from error
+    if hashes[0] != meta.get("data_hash") or (meta["version"] > 1 and hashes[1] != meta.get("whole_hash")):
+        raise InputError(f"{directory}: the files were changed after they were written; explore again")
+    return dataset if whole else dataset.without_embargoed()
+
+
+def _parts(dataset: Dataset) -> Iterator[slice]:
+    """Cut the rows into parts, so that no second copy of all windows is ever made."""
+    for first in range(0, len(dataset), _ROWS_AT_ONCE):
+        yield slice(first, first + _ROWS_AT_ONCE)
+
+
+def _hash(dataset: Dataset, rows: NDArray[np.bool_]) -> Any:
+    head = {
+        "classes": list(dataset.classes),
+        "channels": [asdict(channel) for channel in dataset.channels],
+        "period_us": dataset.period_us,
+        "lead_us": dataset.lead_us,
+        "shape": [int(rows.sum()), *dataset.windows.shape[1:]],
+    }
+    digest = hashlib.sha256(json.dumps(head, sort_keys=True, separators=(",", ":")).encode())
+    for part in _parts(dataset):
+        digest.update(dataset.windows[part][rows[part]].astype("<i2").tobytes())
+    digest.update(dataset.labels[rows].tobytes())
+    for column in (dataset.groups, dataset.session, dataset.start):
+        digest.update(column[rows].astype("<i8").tobytes())
+    digest.update(dataset.held_out[rows].astype(np.uint8).tobytes())
+    return digest
+
+
+def _whole_hash(dataset: Dataset) -> str:
+    """SHA-256 of all rows, embargoed ones too, and of who was recorded."""
+    digest = _hash(dataset, np.ones(len(dataset), dtype=np.bool_))
+    digest.update(dataset.training.astype(np.uint8).tobytes())
+    if dataset.subject is not None:
+        digest.update(dataset.subject.astype("<i8").tobytes())
+    return str(digest.hexdigest())
+
+
+def _own_keys(dataset: Dataset) -> dict[str, Any]:
     ms = dataset.period_us / 1000
-    content = {
-        "format": FORMAT,
+    names = [channel.name for channel in dataset.channels]
+    return {
+        "dataset": FORMAT,
         "version": VERSION,
         "windows": len(dataset),
         "window_samples": dataset.window,
@@ -87,53 +145,21 @@ def write_dataset(dataset: Dataset, directory: Path) -> None:
         "lead_us": dataset.lead_us,
         "dtype": "int16",
         "endianness": "little",
-        "channels": [asdict(channel) for channel in dataset.channels],
+        "channels": names,
+        "channel_units": [asdict(channel) for channel in dataset.channels],
         "classes": list(dataset.classes),
+        "format": {
+            "windows_i16le.bin": "concatenated windows; each window is window_samples rows of "
+            f"{len(names)} int16 ({','.join(names)})",
+            "labels_u8.bin": "one byte per window (0/1), in the same order as windows"
+            if len(dataset.classes) == 2
+            else "one byte per window (index into classes), in the same order as windows",
+            "index.csv": "row metadata matching the binary order",
+        },
         "data_hash": data_hash(dataset),
-        "meta": meta,
+        "whole_hash": _whole_hash(dataset),
+        "meta": {},
     }
-    with replace_dir(directory) as building:
-        (building / "windows_i16le.bin").write_bytes(dataset.windows.astype("<i2").tobytes())
-        (building / "labels_u8.bin").write_bytes(dataset.labels.tobytes())
-        (building / "meta.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        (building / "index.csv").write_bytes(_index_text(dataset).encode("ascii"))
-
-
-def read_dataset(directory: Path) -> Dataset:
-    """Read a dataset back.
-
-    Raises:
-        InputError: A file is missing or too large, sizes contradict each other, or the content is not what the
-            stored hash says.
-    """
-    meta = _read_meta(directory)
-    try:
-        dataset = _read_arrays(directory, meta)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        what = " ".join(str(error).split())[:100]
-        raise InputError(f"{directory}: meta.json or index.csv is damaged ({what}); explore again") from error
-    if data_hash(dataset) != meta.get("data_hash"):
-        raise InputError(f"{directory}: the files were changed after they were written; explore again")
-    return dataset
-
-
-def _index_text(dataset: Dataset) -> str:
-    stored = dataset.meta.get("index")
-    columns: dict[str, list[Any]] = dict(stored) if isinstance(stored, dict) else {}
-    blank = [""] * len(dataset)
-    binary = "shot_num" in columns
-    rows = zip(
-        range(len(dataset)),
-        dataset.labels.tolist(),
-        *(columns.get(name, blank) for name in _EVENT_COLUMNS),
-        ["pos" if label else "neg" for label in dataset.labels.tolist()] if binary else blank,
-        dataset.session.tolist(),
-        dataset.start.tolist(),
-        dataset.groups.tolist(),
-        dataset.held_out.astype(int).tolist(),
-        strict=True,
-    )
-    return "\r\n".join([",".join(COLUMNS), *(",".join(map(str, row)) for row in rows)]) + "\r\n"
 
 
 def _read_meta(directory: Path) -> dict[str, Any]:
@@ -142,10 +168,11 @@ def _read_meta(directory: Path) -> dict[str, Any]:
         meta = json.loads(read_bytes(path, _MAX_META_BYTES, _ADVICE))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON; explore again") from error
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+    if not isinstance(meta, dict) or FORMAT not in (meta.get("dataset"), meta.get("format")):
         raise InputError(f"{path} does not describe a dataset made by explore; explore the recording again")
-    if meta.get("version") != VERSION:
-        raise InputError(f"{path} has version {meta.get('version')!r}, this stinger reads {VERSION}; explore again")
+    version = meta.get("version")
+    if version not in (1, VERSION) or isinstance(version, bool):
+        raise InputError(f"{path} has version {version!r}, this stinger reads 1 to {VERSION}; explore again")
     return meta
 
 
@@ -155,11 +182,13 @@ def _read_arrays(directory: Path, meta: dict[str, Any]) -> Dataset:
     classes = tuple(meta["classes"])
     if not 1 <= len(classes) <= MAX_CLASSES or not all(isinstance(name, str) for name in classes):
         raise ValueError("classes")
-    channels = tuple(_channel(entry) for entry in meta["channels"])
+    channels = tuple(_channel(entry) for entry in meta["channel_units" if meta["version"] > 1 else "channels"])
     if not 1 <= len(channels) <= _MAX_CHANNELS or not isinstance(meta["meta"], dict):
         raise ValueError("channels or meta")
-    raw = read_bytes(directory / "windows_i16le.bin", _MAX_WINDOWS_BYTES, _ADVICE)
-    labels = np.frombuffer(read_bytes(directory / "labels_u8.bin", _MAX_INDEX_BYTES, _ADVICE), dtype=np.uint8)
+    if meta["version"] > 1 and meta["channels"] != [channel.name for channel in channels]:
+        raise ValueError("channels")
+    raw = read_bytes(directory / _FILES[0], _MAX_WINDOWS_BYTES, _ADVICE)
+    labels = np.frombuffer(read_bytes(directory / _FILES[1], MAX_INDEX_BYTES, _ADVICE), dtype=np.uint8)
     expected = number * window * len(channels) * 2
     if len(raw) != expected or len(labels) != number:
         raise InputError(
@@ -168,37 +197,27 @@ def _read_arrays(directory: Path, meta: dict[str, Any]) -> Dataset:
         )
     if number and int(labels.max()) >= len(classes):
         raise InputError(f"{directory}: label {labels.max()} of {len(classes)} classes; explore again")
-    ours, index = _read_index(directory / "index.csv", labels)
+    rows = read_index(directory, labels, _ADVICE)
+    embargoed, subject = rows.ours["embargoed"] > 0, rows.ours["subject"]
+    remarks = {**meta["meta"], "index": rows.remarks}
+    exporter = {key: value for key, value in meta.items() if key in EXPORTER_KEYS}
+    if remarks.get("kind") == "shots" and "positives" in exporter:
+        remarks["exporter"] = exporter
     return Dataset(
         windows=np.frombuffer(raw, dtype="<i2").reshape(number, window, len(channels)).astype(np.int16),
         labels=labels.copy(),
         classes=classes,
-        session=ours[:, 0].copy(),
-        start=ours[:, 1].copy(),
-        groups=ours[:, 2].copy(),
-        held_out=ours[:, 3].astype(np.bool_),
+        session=rows.ours["session"],
+        start=rows.ours["start"],
+        groups=rows.ours["group"],
+        held_out=rows.ours["held_out"] > 0,
         channels=channels,
         period_us=_integer(meta["period_us"], "period_us", 1, 1 << 40),
         lead_us=_integer(meta["lead_us"], "lead_us", 0, 1 << 40),
-        meta={**meta["meta"], "index": index},
+        meta=remarks,
+        embargoed=embargoed if embargoed.any() else None,
+        subject=subject if (subject >= 0).any() else None,
     )
-
-
-def _read_index(path: Path, labels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], dict[str, list[int]]]:
-    """Return our four columns, shape ``(n, 4)``, and those of the events that are filled."""
-    lines = read_bytes(path, _MAX_INDEX_BYTES, _ADVICE).decode("ascii").split("\r\n")
-    if lines[0] != ",".join(COLUMNS) or lines[-1] != "" or len(lines) != len(labels) + 2:
-        raise InputError(f"{path}: {len(lines) - 2} rows of its columns, expected {len(labels)}; explore again")
-    rows = [line.split(",") for line in lines[1:-1]]
-    if any(len(row) != len(COLUMNS) for row in rows):
-        raise ValueError("index.csv: a row has too few or too many columns")
-    if [row[:2] for row in rows] != [[str(i), str(label)] for i, label in enumerate(labels.tolist())]:
-        raise ValueError("index.csv: rows or labels differ from labels_u8.bin")
-    ours = np.array([[int(cell) for cell in row[-4:]] for row in rows], dtype=np.int64).reshape(-1, 4)
-    if (ours[:, :3] < 0).any() or not np.isin(ours[:, 3], (0, 1)).all():
-        raise ValueError("index.csv: session, start, group or held_out")
-    columns = {name: [row[2 + i] for row in rows] for i, name in enumerate(_EVENT_COLUMNS)}
-    return ours, {name: [int(cell) for cell in cells] for name, cells in columns.items() if all(cells)}
 
 
 def _channel(entry: dict[str, Any]) -> Channel:

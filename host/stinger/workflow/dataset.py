@@ -1,8 +1,7 @@
-"""Recordings to dataset: the job of `stinger explore`, and the first half of `demo` and `deploy`."""
+"""Recordings and datasets as `explore`, `demo` and `deploy` describe and draw them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stinger.files import replace_dir, write_text
-from stinger.plots.session import plot_collection, plot_session
+from stinger.plots.session import plot_collection, plot_session, strip_of
+from stinger.sessions.describe import require_undamaged
 from stinger.sessions.read import read_sessions
 from stinger.sessions.session import Session
-from stinger.windows.cut import cut, find_shots
 from stinger.windows.dataset import Dataset
-from stinger.windows.store import write_dataset
-from stinger.workflow.progress import Progress
+from stinger.windows.exporter import exporter_summary
 
 
 def read_all(paths: Sequence[Path]) -> list[Session]:
@@ -29,29 +26,15 @@ def read_all(paths: Sequence[Path]) -> list[Session]:
     return [session for path in paths for session in read_sessions(path)]
 
 
-def explore(paths: Sequence[Path], outdir: Path, *, seed: int, progress: Progress) -> dict[str, Any]:
-    """Cut recordings into a dataset directory.
-
-    Writes ``train/`` (the dataset), ``summary.json`` and ``dataset.png``; an ``outdir`` that an earlier run made is
-    replaced, only when everything is done.
-
-    Returns:
-        The summary.
+def read_undamaged(paths: Sequence[Path]) -> list[Session]:
+    """Read every recording in several files, for a job that runs unattended to the end.
 
     Raises:
-        InputError: A recording cannot be read or holds nothing to learn, or the place cannot be written.
+        InputError: One of them is not a recording, or something of it was lost.
     """
-    progress.step(f"reading {', '.join(str(p) for p in paths)}")
     sessions = read_all(paths)
-    progress.step("cutting windows")
-    dataset = cut(sessions, seed=seed)
-    summary = summarise(sessions, dataset)
-    with replace_dir(outdir) as building:
-        write_dataset(dataset, building / "train")
-        write_text(building / "summary.json", json.dumps(summary, indent=2) + "\n")
-        progress.step("drawing")
-        draw_recordings(sessions, building / "dataset.png", dataset)
-    return summary
+    require_undamaged(sessions)
+    return sessions
 
 
 def draw_recordings(
@@ -74,34 +57,54 @@ def draw_recordings(
     if any(session.label is not None for session in sessions):
         plot_collection(sessions, path)
         return
-    for number, session in enumerate(sessions, start=1):
-        own = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
-        plot_session(session, own, dataset=dataset, probability=probability if number == 1 else None)
+    for number, session in enumerate(sessions):
+        plot_session(
+            session,
+            path.with_name(picture_name(path.name, number)),
+            windows=strip_of(dataset, number),
+            probability=None if number else probability,
+        )
 
 
-def summarise(sessions: Sequence[Session], dataset: Dataset) -> dict[str, Any]:
-    """Describe recordings and dataset in plain JSON values."""
-    steps = [np.diff(s.t_us) for s in sessions]
+def picture_name(first: str, number: int) -> str:
+    """Name of the picture of recording ``number``, from 0, where the first one's is given."""
+    return first if number == 0 else f"{Path(first).stem}-{number + 1}{Path(first).suffix}"
+
+
+def summarise(dataset: Dataset) -> dict[str, Any]:
+    """Describe a dataset and the recordings it was cut from in plain JSON values."""
+    meta: Any = dataset.meta
+    inputs: list[dict[str, Any]] = meta["inputs"]
     per_class = np.bincount(dataset.labels, minlength=len(dataset.classes))
     summary: dict[str, Any] = {
-        "recordings": len(sessions),
-        "samples": sum(len(s) for s in sessions),
-        "duration_s": round(sum(s.duration_s for s in sessions), 3),
+        **exporter_summary(meta),
+        "recordings": len(inputs),
         "period_us": dataset.period_us,
-        "gaps": sum(len(s.stretches()) - 1 for s in sessions),
-        "longest_step_us": max((int(x.max()) for x in steps if len(x)), default=0),
-        "faults": [fault for s in sessions for fault in s.faults],
+        "gaps": sum(one["gaps"] for one in inputs),
+        "longest_step_us": round(max(one["timestamp_dt_ms"]["max"] for one in inputs) * 1000),
+        "faults": [*(fault for one in inputs for fault in one["faults"]), *_repeated(inputs)],
         "channels": [{"name": c.name, "unit": c.unit, "scale": c.scale} for c in dataset.channels],
         "window_samples": dataset.window,
         "lead_us": dataset.lead_us,
         "windows": {name: int(n) for name, n in zip(dataset.classes, per_class, strict=True)},
         "held_out_windows": int(dataset.held_out.sum()),
-        "refused": dataset.meta.get("refused", {}),
+        "training_windows": int(dataset.training.sum()),
+        "refused": meta["refused"],
+        "tolerated": meta.get("tolerated", {}),
+        "split": meta["split"],
+        "subjects": meta["subjects"],
+        "recipe_hash": meta["recipe_hash"],
     }
-    if any(s.trigger is not None for s in sessions):
-        shots = [find_shots(s) for s in sessions]
-        summary["trigger"] = {
-            "rising_edges_accepted": sum(len(s.accepted) for s in shots),
-            "rising_edges_rejected": sum(len(s.rejected) for s in shots),
-        }
+    if len(inputs) > 1:
+        summary["sessions"] = inputs
     return summary
+
+
+def _repeated(inputs: Sequence[dict[str, Any]]) -> list[str]:
+    """Say which recordings were given more than once; splits treat them as one."""
+    first: dict[str, str] = {}
+    return [
+        f"{one['name']} holds the same samples as {first[one['sha256']]}"
+        for one in inputs
+        if first.setdefault(one["sha256"], one["name"]) is not one["name"]
+    ]

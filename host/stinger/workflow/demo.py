@@ -23,7 +23,7 @@ from stinger.windows.cut import cut
 from stinger.windows.dataset import Dataset
 from stinger.windows.replay import held_out_stream, stream_of
 from stinger.windows.store import write_dataset
-from stinger.workflow.dataset import draw_recordings, read_all, summarise
+from stinger.workflow.dataset import draw_recordings, read_undamaged, summarise
 from stinger.workflow.progress import Progress
 from stinger.workflow.prove import Built, Proven, build, prove_at_port
 from stinger_export.integer.model import ONE
@@ -91,7 +91,7 @@ def run_demo(options: DemoOptions, progress: Progress) -> DemoResult:
 def _recording(options: DemoOptions, out: Path, progress: Progress) -> list[Session]:
     if options.data is not None:
         progress.step(f"reading {options.data}")
-        return read_all([options.data])
+        return read_undamaged([options.data])
     progress.step(f"making a blaster session of {options.minutes:g} minutes (seed {options.seed})")
     session, _ = make_session(options.seed, options.minutes)
     write_bin(session, out / "recording.bin")
@@ -123,7 +123,7 @@ def _report(
     costs: dict[str, Cost] = {p.proof.name: p.cost for p in proven}
     pictures = _draw(dataset, sessions, proven, out)
     source = str(options.data) if options.data is not None else f"synthetic blaster session (seed {options.seed})"
-    summary = summarise(sessions, dataset)
+    summary = summarise(dataset)
     counts = ", ".join(f"{n} {name}" for name, n in summary["windows"].items())
     facts = [
         f"Recording: {source}: {summary['samples']:,} samples in {summary['recordings']} recording(s), "

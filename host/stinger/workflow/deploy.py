@@ -14,7 +14,7 @@ from stinger.link.flash import flash
 from stinger.windows.cut import cut
 from stinger.windows.replay import held_out_stream
 from stinger.windows.store import write_dataset
-from stinger.workflow.dataset import read_all, summarise
+from stinger.workflow.dataset import read_undamaged, summarise
 from stinger.workflow.progress import Progress
 from stinger.workflow.prove import Built, Proven, build, prove_at_port
 
@@ -55,7 +55,7 @@ def deploy(options: DeployOptions, progress: Progress) -> Proven:
         LinkError: The board cannot be flashed or reached.
     """
     progress.step(f"reading {', '.join(str(p) for p in options.logs)}")
-    sessions = read_all(options.logs)
+    sessions = read_undamaged(options.logs)
     dataset = cut(sessions, seed=options.seed)
     stream, position = held_out_stream(dataset, sessions, PROOF_WINDOWS)
     truth = Truth(position, dataset.labels[dataset.held_out])
@@ -70,7 +70,7 @@ def deploy(options: DeployOptions, progress: Progress) -> Proven:
         built = build(dataset, options.family, out, features=options.features, seed=options.seed, progress=progress)
         proven = prove_at_port(built, flash_it, stream, truth, progress)
         costs = {proven.proof.name: proven.cost}
-        facts = {"recordings": [str(p) for p in options.logs], "dataset": summarise(sessions, dataset)}
+        facts = {"recordings": [str(p) for p in options.logs], "dataset": summarise(dataset)}
         report = to_json(facts, [proven.proof], costs)
         write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
         lines = [f"Recordings: {', '.join(facts['recordings'])}.", f"Board: {options.port}."]
