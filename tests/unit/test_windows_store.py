@@ -38,7 +38,8 @@ def assert_equal(a: Dataset, b: Dataset):
         left, right = getattr(a, field), getattr(b, field)
         np.testing.assert_array_equal(left, right)
         assert left.dtype == right.dtype
-    for field in ("classes", "channels", "period_us", "lead_us", "meta"):
+    np.testing.assert_equal(a.meta, b.meta)
+    for field in ("classes", "channels", "period_us", "lead_us"):
         assert getattr(a, field) == getattr(b, field)
 
 

@@ -25,7 +25,8 @@ class Dataset:
         channels: What the windows' channels are.
         period_us: Sample period in microseconds.
         lead_us: Time from window end to event, microseconds.
-        meta: Parameters, counts of what was refused and why, input hashes; plain JSON values.
+        meta: Parameters, counts of what was refused and why, input hashes; plain JSON values, and under
+            ``index`` further int64 columns of the index, each of shape ``(n,)``.
         embargoed: True for windows that are neither for training nor held out, because they share raw samples with
             a held-out one, shape ``(n,)``; None where there are none.
         subject: Index into ``meta["subjects"]`` of who was recorded, -1 where unknown, int64, shape ``(n,)``; None
@@ -64,8 +65,7 @@ class Dataset:
         meta = dict(self.meta)
         columns = meta.get("index")
         if isinstance(columns, dict):
-            keep = np.flatnonzero(chosen).tolist()
-            meta["index"] = {name: [column[i] for i in keep] for name, column in columns.items()}
+            meta["index"] = {name: column[chosen] for name, column in columns.items()}
         return replace(
             self,
             windows=self.windows[chosen],

@@ -22,6 +22,7 @@ from stinger.windows.exporter import exporter_meta
 from stinger.windows.labelled import MAX_CLASSES, cut_labelled, label_events
 from stinger.windows.shots import CLASSES, cut_shots
 from stinger.windows.spec import ExploreSpec
+from stinger.windows.spill import Spill, unload
 from stinger.windows.splits import Split, split
 
 #: With fewer positives neither training nor the held-out metric means anything.
@@ -56,12 +57,13 @@ def cut_session(session: Session, spec: ExploreSpec, index: int = 0) -> Cut:
     return cut_labelled(session if kind != "shots" else replace(session, label=None), spec, kind)
 
 
-def assemble(cuts: Sequence[Cut], spec: ExploreSpec) -> Dataset:
+def assemble(cuts: Sequence[Cut], spec: ExploreSpec, spill: Spill | None = None) -> Dataset:
     """Put cuts together to a dataset and hold a part of it out.
 
     Args:
         cuts: One for each session, in the order in which the sessions are numbered.
         spec: The same that the cuts were made with.
+        spill: Where to keep the windows, if not in memory.
 
     Returns:
         For shots classes ``("idle", "shot")``, all positives before all negatives; else the labels, sorted. All
@@ -98,7 +100,7 @@ def assemble(cuts: Sequence[Cut], spec: ExploreSpec) -> Dataset:
         index = {name: column[order] for name, column in index.items()}
     subjects = sorted({str(cut.facts["subject"]) for cut in used if cut.facts["subject"] is not None})
     dataset = Dataset(
-        windows=_ordered_windows(used, order),
+        windows=_ordered_windows(used, order, spill),
         labels=labels,
         classes=classes,
         groups=groups,
@@ -111,7 +113,7 @@ def assemble(cuts: Sequence[Cut], spec: ExploreSpec) -> Dataset:
         meta=_meta(cuts, spec, refused, kind=str(kind), subjects=subjects, labels=labels),
         subject=_subject(cuts, subjects, session),
     )
-    dataset.meta["index"] = {name: column.tolist() for name, column in index.items()}
+    dataset.meta["index"] = index
     return _with_split(dataset, spec)
 
 
@@ -149,15 +151,18 @@ def _relabelled(cut: Cut, classes: Sequence[str]) -> NDArray[np.uint8]:
     return np.array([classes.index(name) for name in cut.names], dtype=np.uint8)[cut.labels]
 
 
-def _ordered_windows(cuts: Sequence[Cut], order: NDArray[np.int64]) -> NDArray[np.int16]:
+def _ordered_windows(cuts: Sequence[Cut], order: NDArray[np.int64], spill: Spill | None) -> NDArray[np.int16]:
     """Windows of all cuts, one after another, in the given order; made without a second copy."""
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    windows = np.empty((len(order), *cuts[0].windows.shape[1:]), dtype=np.int16)
+    shape = (len(order), *cuts[0].windows.shape[1:])
+    windows = spill.empty(shape) if spill is not None else np.empty(shape, dtype=np.int16)
     first = 0
     for cut in cuts:
         windows[place[first : first + len(cut.windows)]] = cut.windows
         first += len(cut.windows)
+        unload(cut.windows)
+        unload(windows)
     return windows
 
 

@@ -38,6 +38,10 @@ COLUMNS = (*_THEIRS, *_OURS)
 _LOWEST = {"subject": -1}
 _FLAGS = ("held_out", "embargoed")
 
+_ROWS_AT_ONCE = 4096
+#: A column of the index: one value per row, or the same text in every row.
+_Column = NDArray[Any] | str
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -49,7 +53,7 @@ class Rows:
     """
 
     ours: dict[str, NDArray[np.int64]]
-    remarks: dict[str, list[int]]
+    remarks: dict[str, NDArray[np.int64]]
 
 
 def index_files(dataset: Dataset) -> dict[str, Iterator[str]]:
@@ -86,35 +90,39 @@ def read_index(directory: Path, labels: NDArray[np.uint8], advice: str) -> Rows:
     remarks = {name: [row[2 + i] for row in rows] for i, name in enumerate(_EVENT_COLUMNS)}
     return Rows(
         _numbers(ours, names),
-        {name: [int(cell) for cell in cells] for name, cells in remarks.items() if all(cells)},
+        {name: np.array([int(cell) for cell in cells], np.int64) for name, cells in remarks.items() if all(cells)},
     )
 
 
-def _their_columns(dataset: Dataset) -> list[Sequence[Any]]:
+def _their_columns(dataset: Dataset) -> list[_Column]:
     stored = dataset.meta.get("index")
-    columns: dict[str, list[Any]] = dict(stored) if isinstance(stored, dict) else {}
-    blank = [""] * len(dataset)
-    labels = dataset.labels.tolist()
-    source = ["pos" if label else "neg" for label in labels] if "shot_num" in columns else blank
-    return [range(len(dataset)), labels, *(columns.get(name, blank) for name in _EVENT_COLUMNS), source]
+    columns: dict[str, _Column] = dict(stored) if isinstance(stored, dict) else {}
+    source: _Column = np.array(("neg", "pos"))[(dataset.labels > 0).astype(int)] if "shot_num" in columns else ""
+    return [np.arange(len(dataset)), dataset.labels, *(columns.get(name, "") for name in _EVENT_COLUMNS), source]
 
 
-def _our_columns(dataset: Dataset) -> list[Sequence[Any]]:
+def _our_columns(dataset: Dataset) -> list[_Column]:
     embargoed, subject = dataset.embargoed, dataset.subject
     return [
-        dataset.session.tolist(),
-        dataset.start.tolist(),
-        dataset.groups.tolist(),
-        dataset.held_out.astype(int).tolist(),
-        [0] * len(dataset) if embargoed is None else embargoed.astype(int).tolist(),
-        [-1] * len(dataset) if subject is None else subject.tolist(),
+        dataset.session,
+        dataset.start,
+        dataset.groups,
+        dataset.held_out.astype(np.uint8),
+        "0" if embargoed is None else embargoed.astype(np.uint8),
+        "-1" if subject is None else subject,
     ]
 
 
-def _lines(header: Sequence[str], columns: Sequence[Sequence[Any]]) -> Iterator[str]:
+def _lines(header: Sequence[str], columns: Sequence[_Column]) -> Iterator[str]:
+    """Write rows a part at a time: as Python objects a large index would take ten times its size."""
     yield ",".join(header) + "\n"
-    for row in zip(*columns, strict=True):
-        yield ",".join(map(str, row)) + "\n"
+    length = max(len(column) for column in columns if not isinstance(column, str))
+    for first in range(0, length, _ROWS_AT_ONCE):
+        part = slice(first, min(first + _ROWS_AT_ONCE, length))
+        rows = part.stop - part.start
+        cells = [[c] * rows if isinstance(c, str) else c[part].tolist() for c in columns]
+        for row in zip(*cells, strict=True):
+            yield ",".join(map(str, row)) + "\n"
 
 
 def _read(path: Path, number: int, advice: str) -> tuple[tuple[str, ...], list[list[str]]]:

@@ -29,6 +29,7 @@ from stinger.windows.describe import MAX_WINDOW
 from stinger.windows.exporter import EXPORTER_KEYS
 from stinger.windows.index_file import MAX_INDEX_BYTES, index_files, read_index
 from stinger.windows.labelled import MAX_CLASSES
+from stinger.windows.spill import unload
 
 FORMAT = "stinger-dataset"
 #: Raise when a reader of the old layout would misread the new one; keep reading the old ones.
@@ -101,6 +102,7 @@ def _parts(dataset: Dataset) -> Iterator[slice]:
     """Cut the rows into parts, so that no second copy of all windows is ever made."""
     for first in range(0, len(dataset), _ROWS_AT_ONCE):
         yield slice(first, first + _ROWS_AT_ONCE)
+        unload(dataset.windows)
 
 
 def _hash(dataset: Dataset, rows: NDArray[np.bool_]) -> Any:

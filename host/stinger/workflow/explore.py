@@ -1,7 +1,7 @@
 """Recordings to a dataset directory: the job of `stinger explore`.
 
-Each file is read, cut and forgotten, wherever its turn comes; what stays is windows. Pictures are drawn in a second
-pass, in the same way. The bytes that come out do not depend on how many workers there are.
+Each file is read, cut and forgotten, wherever its turn comes; windows wait in a temporary file. Pictures are drawn in
+a second pass, in the same way. The bytes that come out do not depend on how many workers there are.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from stinger.windows.dataset import Dataset
 from stinger.windows.explore import assemble, cut_session
 from stinger.windows.shot_rules import find_shots
 from stinger.windows.spec import ExploreSpec
+from stinger.windows.spill import Spill
 from stinger.windows.splits import leakage
 from stinger.windows.store import write_dataset
 from stinger.workflow.dataset import picture_name, summarise
@@ -141,13 +142,16 @@ def explore(options: ExploreOptions, spec: ExploreSpec, progress: Progress) -> d
         InputError: A recording cannot be read or holds nothing to learn, or the place cannot be written.
     """
     progress.step(f"reading {', '.join(str(path) for path in options.paths)}")
+    with Spill() as spill:
+        return _explore(options, spec, spill, progress)
+
+
+def _explore(options: ExploreOptions, spec: ExploreSpec, spill: Spill, progress: Progress) -> dict[str, Any]:
     files, skipped = _list(options)
-    done = list(zip(files, _cut_all(files, spec, options, progress), strict=True))
+    cut_files = zip(files, _cut_all(files, spec, options, progress), strict=True)
+    done = [(file, [replace(cut, windows=spill.keep(cut.windows)) for cut in of_file]) for file, of_file in cut_files]
     cuts = [cut for _, of_file in done for cut in of_file]
-    dataset = assemble(cuts, spec)
-    # From here on the dataset alone holds the windows.
-    done = [(file, [replace(cut, windows=cut.windows[:0]) for cut in of_file]) for file, of_file in done]
-    cuts = [cut for _, of_file in done for cut in of_file]
+    dataset = assemble(cuts, spec, spill)
     summary = summarise(dataset)
     if skipped:
         summary["skipped_files"] = skipped
