@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from stinger.errors import InputError
 
@@ -41,8 +42,9 @@ def read_bytes(path: Path, limit: int, advice: str) -> bytes:
     return data
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file completely or not at all: temporary file, fsync, rename.
+@contextmanager
+def replace_file(path: Path) -> Iterator[IO[bytes]]:
+    """Write to a file that appears at ``path`` only when the block ends without an error: then fsync and rename.
 
     Raises:
         InputError: The place cannot be written.
@@ -52,7 +54,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
+                yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             Path(temporary).chmod(0o644)
@@ -62,6 +64,16 @@ def write_bytes(path: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file completely or not at all; see `replace_file`.
+
+    Raises:
+        InputError: The place cannot be written.
+    """
+    with replace_file(path) as stream:
+        stream.write(data)
 
 
 def write_text(path: Path, text: str) -> None:

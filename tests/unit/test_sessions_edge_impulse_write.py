@@ -18,9 +18,9 @@ from stinger.sessions import edge_impulse
 from stinger.sessions.edge_impulse import parse_export, parse_single
 from stinger.sessions.edge_impulse import writing as edge_impulse_write
 from stinger.sessions.edge_impulse.about import parse_about
-from stinger.sessions.edge_impulse.units import UNITS
 from stinger.sessions.options import ReadOptions
 from stinger.sessions.session import STINGER_CHANNELS, Channel, Event, Session
+from stinger.sessions.units import UNITS
 
 NO_OPTIONS = ReadOptions()
 EXPORT = Path(__file__).parent.parent / "data" / "nicla_motion_edge_impulse_export.zip"

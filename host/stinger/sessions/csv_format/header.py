@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stinger.errors import InputError
-from stinger.sessions.edge_impulse.units import UNITS
 from stinger.sessions.options import ReadOptions
+from stinger.sessions.units import UNITS
 
 MAX_COLUMNS = 64
 DELIMITERS = (",", ";", "\t")

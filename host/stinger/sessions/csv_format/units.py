@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from stinger.errors import InputError
 from stinger.sessions.csv_format.header import UNSTATED, Column
-from stinger.sessions.edge_impulse.units import UNITS
 from stinger.sessions.session import Channel
+from stinger.sessions.units import UNITS
 
 HIGHEST = 32767
 LOWEST = -32768

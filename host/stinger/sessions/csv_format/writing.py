@@ -7,8 +7,8 @@ import io
 
 import numpy as np
 
-from stinger.sessions.edge_impulse.units import UNITS
 from stinger.sessions.session import Channel, Session
+from stinger.sessions.units import UNITS
 
 _ROWS = 1 << 15
 

@@ -10,7 +10,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from stinger.errors import InputError
 from stinger.sessions.edge_impulse.about import About
-from stinger.sessions.edge_impulse.units import ROTATION_COUNTS, UNITS
 from stinger.sessions.options import ReadOptions
 from stinger.sessions.session import Channel, Session
+from stinger.sessions.units import ROTATION_COUNTS, UNITS
 
 MAX_SENSORS = 32
 #: An acquisition in JSON; in CBOR it is denser.
@@ -84,8 +84,8 @@ class _NoTags(Mapping[int, Any]):
     def __getitem__(self, tag: int) -> Any:
         return _no_tag
 
-    def __iter__(self) -> NoReturn:
-        raise NotImplementedError
+    def __iter__(self) -> Iterator[int]:
+        return iter(())
 
     def __len__(self) -> int:
         return 1

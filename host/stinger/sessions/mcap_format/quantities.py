@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stinger.errors import InputError
-from stinger.sessions.edge_impulse.units import UNITS as MOTION_UNITS
 from stinger.sessions.options import ReadOptions
 from stinger.sessions.session import Channel
+from stinger.sessions.units import UNITS as MOTION_UNITS
 
 #: Earth's field is 25 to 65 microtesla, or 1 where a generator made it the unit.
 _MICROTESLA = MOTION_UNITS["ut"]

@@ -12,17 +12,15 @@ who and what. Values are written with as many digits as their counts need, so re
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from mcap.writer import CompressionType, Writer
 
 from stinger.errors import InputError
+from stinger.files import replace_file
 from stinger.sessions.mcap_format import schemas as mcap_schemas
 from stinger.sessions.mcap_format.about import MAX_RECORDINGS, is_one_line, parse_about
 from stinger.sessions.mcap_format.labels import check_labels, labels_of, labels_path, write_labels
@@ -245,27 +243,8 @@ def _escaped(name: str) -> str:
 @contextmanager
 def _writer(path: Path) -> Iterator[Writer]:
     """Open a writer whose file appears at ``path`` only when the block ends without an error."""
-    with _replacing(path) as stream:
+    with replace_file(path) as stream:
         writer = Writer(stream, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD, enable_data_crcs=True)
         writer.start(profile="", library=LIBRARY)
         yield writer
         writer.finish()  # type: ignore[no-untyped-call]  # has no annotations
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
