@@ -3,17 +3,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from stinger.sessions.stinger_log import read_bin, read_csv
 from stinger.windows.explore import assemble, cut_session
 from stinger.windows.exporter import exporter_summary
-from stinger.windows.sampling import _shuffle
 from stinger.windows.shot_rules import find_shots, rising_edges
 from stinger.windows.spec import preset
 from stinger.windows.splits import leakage, split
@@ -79,17 +75,6 @@ def test_the_logs_csv_form_gives_the_same_windows(session):
     assert cuts[0].labels.tolist() == [1] * 8 + [0] * 8
     np.testing.assert_array_equal(cuts[0].windows, cuts[1].windows)
     assert cuts[0].facts["sha256"] == cuts[1].facts["sha256"]
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(), max_size=300, unique=True), st.integers(0, 2**32))
-def test_shuffling_asks_for_the_same_random_numbers_as_python(items, seed):
-    ours, theirs = list(items), list(items)
-    a, b = Random(seed), Random(seed)
-    _shuffle(a, ours)
-    b.shuffle(theirs)
-    assert ours == theirs
-    assert a.random() == b.random()
 
 
 # What the reference does wrong (REFERENCE 1.8), counted in its own exports without our code's help, and in ours.
