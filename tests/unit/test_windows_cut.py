@@ -113,7 +113,7 @@ def test_a_pull_inside_the_window_refuses_the_shot():
     made.trigger[5103:5113] = 1
     assert refused_shots(made) == {"shot: trigger down inside the window": 1}
     assert refused_shots(made, gap_policy="reference") == {}
-    fates = [shot["fate"] for shot in cut_session(made, ExploreSpec()).shots]
+    fates = [shot.fate for shot in cut_session(made, ExploreSpec()).shots]
     assert fates == ["used"] * 9 + ["trigger down inside the window"]
 
 
@@ -182,7 +182,7 @@ SPECS = st.builds(
 def test_strict_keeps_its_promises_whatever_the_recording_and_the_flags(made, spec):
     one = cut_session(made, spec)
     assert_strict(made, one, spec)
-    used = sum(shot["fate"] == "used" for shot in one.shots)
+    used = sum(shot.fate == "used" for shot in one.shots)
     assert (one.labels == 1).sum() == used
     assert (one.labels == 0).sum() <= spec.neg_mult * used
     missing = spec.neg_mult * used - (one.labels == 0).sum()

@@ -96,19 +96,22 @@ def _mean_std(x: Float32, square: Float32) -> tuple[Float32, Float32]:
 
 def _total(x: Float32) -> Float32:
     """Add up the samples one after another; numpy's own sum adds in another order."""
-    total = np.zeros((x.shape[0], x.shape[2]), dtype=np.float32)
+    total: Float32 = np.zeros((x.shape[0], x.shape[2]), dtype=np.float32)
     for k in range(x.shape[1]):
         total += x[:, k]
     return total
 
 
 def _forward(model: StockModel, features: Float32) -> Float32:
-    x: Float32 = (features - model.mean) / np.maximum(model.scale, _LEAST_SCALE)
+    scale: Float32 = np.maximum(model.scale, _LEAST_SCALE)
+    x: Float32 = ((features - model.mean) / scale).astype(np.float32, copy=False)
     for number, (weight, bias) in enumerate(model.layers):
         unit: Float32 = np.tile(bias, (len(x), 1))
         for k in range(weight.shape[1]):
             unit += x[:, k : k + 1] * weight[:, k]
-        x = unit if number == len(model.layers) - 1 else np.maximum(unit, np.float32(0))
+        if number < len(model.layers) - 1:
+            np.maximum(unit, np.float32(0), out=unit)
+        x = unit
     logit = x[:, 0]
     with np.errstate(over="ignore"):
         p = np.float32(1) / (np.float32(1) + np.exp(-logit))

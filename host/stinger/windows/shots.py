@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stinger.sessions.session import Session
 from stinger.windows.arrays import count_in_windows, stretch_of, take_windows
-from stinger.windows.cuts import Cut
+from stinger.windows.cuts import FATES, GAP_BEFORE, TOO_EARLY, TRIGGER_DOWN, USED, Cut, CutShots
 from stinger.windows.describe import select_channels, session_facts, window_samples
 from stinger.windows.negatives import count_lies, find_candidates, forbidden_zones
 from stinger.windows.sampling import sample_negatives
@@ -21,7 +21,6 @@ from stinger.windows.shot_rules import Shots, find_shots, nearest_shot, trigger_
 from stinger.windows.spec import ExploreSpec
 
 CLASSES = ("idle", "shot")
-_USED = "used"
 
 
 def cut_shots(session: Session, spec: ExploreSpec) -> Cut:
@@ -35,7 +34,7 @@ def cut_shots(session: Session, spec: ExploreSpec) -> Cut:
     lead = window_samples(spec.lead_ms, session.period_us)
     shots = find_shots(session, spec.min_shot_gap_ms)
     fate = _fates(session, shots, spec, window, lead)
-    used = np.array([what == _USED for what in fate], dtype=np.bool_)
+    used = fate == USED
     positive = shots.accepted[used] - lead - window
 
     candidates = find_candidates(session, shots, spec, window, lead)
@@ -44,7 +43,7 @@ def cut_shots(session: Session, spec: ExploreSpec) -> Cut:
     labels = np.repeat(np.array([1, 0], dtype=np.uint8), [len(positive), len(negative_end)])
     # A negative is named by the sample after its window.
     event = np.concatenate([shots.accepted[used], negative_end])
-    refused = Counter(f"shot: {what}" for what in fate if what != _USED) + candidates.refused
+    refused = Counter(f"shot: {FATES[what]}" for what in fate[~used].tolist()) + candidates.refused
     refused["idle: fewer than wanted"] = max(0, spec.neg_mult * len(positive) - len(negative_end))
     tolerated: Counter[str] = Counter()
     if not spec.strict:
@@ -66,28 +65,25 @@ def cut_shots(session: Session, spec: ExploreSpec) -> Cut:
         index=index,
         refused=+refused,
         tolerated=tolerated,
-        shots=tuple(
-            {"edge": edge, "timestamp_ms": int(session.t_us[edge]) // 1000, "fate": what}
-            for edge, what in zip(shots.accepted.tolist(), fate, strict=True)
-        ),
+        shots=CutShots(shots.accepted, session.t_us[shots.accepted] // 1000, fate),
         rejected_shots=len(shots.rejected),
     )
 
 
-def _fates(session: Session, shots: Shots, spec: ExploreSpec, window: int, lead: int) -> list[str]:
-    """Say of each accepted shot that its window is used, or why not."""
+def _fates(session: Session, shots: Shots, spec: ExploreSpec, window: int, lead: int) -> NDArray[np.uint8]:
+    """Say of each accepted shot that its window is used, or why not: indices into `FATES`."""
     start = shots.accepted - lead - window
-    fate = np.full(len(start), _USED, dtype=object)
+    fate = np.full(len(start), USED, dtype=np.uint8)
     inside = start >= 0
-    fate[~inside] = "window starts before the recording"
+    fate[~inside] = TOO_EARLY
     if spec.strict:
         # Across a gap the lead would not be the lead, so nothing up to the edge may be missing.
         stretch = stretch_of(session)
         gap = stretch[np.maximum(start, 0)] != stretch[shots.accepted]
         down = count_in_windows(trigger_down(session), start[inside], window) > 0
-        fate[np.flatnonzero(inside)[down]] = "trigger down inside the window"
-        fate[inside & gap] = "a gap before it"
-    return [str(what) for what in fate]
+        fate[np.flatnonzero(inside)[down]] = TRIGGER_DOWN
+        fate[inside & gap] = GAP_BEFORE
+    return fate
 
 
 def _index(

@@ -225,8 +225,8 @@ def _shot_table(cuts: Sequence[Cut], *, pictures: bool) -> str:
     for session, cut in enumerate(cuts):
         for shot in cut.shots:
             file = _shot_file(number) if pictures else ""
-            start = shot["edge"] - cut.lead - cut.window
-            rows.append((str(number), str(session), str(start), str(shot["timestamp_ms"]), shot["fate"], file))
+            start = shot.edge - cut.lead - cut.window
+            rows.append((str(number), str(session), str(start), str(shot.timestamp_ms), shot.fate, file))
             number += 1
     return "\r\n".join(",".join(row) for row in rows) + "\r\n"
 
@@ -277,13 +277,13 @@ def _shot_pictures(done: _Done, spec: ExploreSpec) -> Iterator[_Drawing]:
         for place, cut in enumerate(cuts):
             views = []
             for shot in cut.shots:
-                title = f"shot {number} of {cut.name}, {shot['timestamp_ms'] / 1000:.2f} s: {shot['fate']}"
+                title = f"shot {number} of {cut.name}, {shot.timestamp_ms / 1000:.2f} s: {shot.fate}"
                 view = ShotView(
-                    edge=shot["edge"],
+                    edge=shot.edge,
                     title=title if len(title) <= 90 else title[:89] + "…",
                     window=cut.window,
                     lead=cut.lead,
-                    used=shot["fate"] == "used",
+                    used=shot.fate == "used",
                     pre_ms=spec.shot_pre_ms,
                     post_ms=spec.shot_post_ms,
                 )
