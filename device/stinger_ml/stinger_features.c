@@ -19,7 +19,7 @@ uint32_t stinger_isqrt32(uint32_t x) {
 }
 
 /* 32 x 32 -> 64 bits from 16-bit products: the Cortex-M0+ multiplies 32 x 32 -> 32 only. */
-static uint64_t multiply(uint32_t a, uint32_t b) {
+uint64_t stinger_multiply(uint32_t a, uint32_t b) {
     uint32_t al = a & 0xFFFFu, ah = a >> 16, bl = b & 0xFFFFu, bh = b >> 16;
     uint32_t low = al * bl;
     uint32_t middle = ah * bl + (low >> 16); /* below 2^32: (2^16 - 1)^2 + 2^16 - 1 */
@@ -29,8 +29,8 @@ static uint64_t multiply(uint32_t a, uint32_t b) {
 }
 
 /* floor(x / d) for d = 2 * window and its reciprocal floor((2^32 - 1) / d): the estimate is at most 2 too small. */
-static uint32_t divide(uint32_t x, uint32_t d, uint32_t reciprocal) {
-    uint32_t q = (uint32_t)(multiply(x, reciprocal) >> 32);
+uint32_t stinger_divide(uint32_t x, uint32_t d, uint32_t reciprocal) {
+    uint32_t q = (uint32_t)(stinger_multiply(x, reciprocal) >> 32);
     uint32_t rest = x - q * d;
     while (rest >= d) {
         rest -= d;
@@ -43,7 +43,7 @@ static uint16_t magnitude16(int16_t x) {
     return (uint16_t)(x < 0 ? -(int32_t)x : (int32_t)x);
 }
 
-static int16_t limit(uint32_t x) {
+int16_t stinger_limit(uint32_t x) {
     return (int16_t)(x > 32767u ? 32767u : x);
 }
 
@@ -97,6 +97,10 @@ static uint32_t square(int32_t x) {
 
 void stinger_features_add(stinger_stream *s, const int16_t *sample, uint16_t at, bool full) {
     const stinger_model *m = s->model;
+#if STINGER_WITH_COUPLED
+    if (m->feature_set == STINGER_COUPLED)
+        stinger_coupled_add(s, sample, at, full);
+#endif
     for (unsigned c = 0; c < m->channels; c++) {
         stinger_running *r = &s->channel[c];
         int16_t x = sample[c];
@@ -135,8 +139,8 @@ void stinger_features_add(stinger_stream *s, const int16_t *sample, uint16_t at,
 static uint32_t std_halves(const stinger_stream *s, const stinger_running *r) {
     uint32_t n = s->model->window;
     uint32_t size = (uint32_t)(r->sum < 0 ? -r->sum : r->sum);
-    uint64_t spread = multiply(n, (uint32_t)r->squares) + ((uint64_t)(n * (uint32_t)(r->squares >> 32)) << 32);
-    spread = (spread - multiply(size, size)) << 2; /* below 2^52: (2 * std * N)^2 */
+    uint64_t spread = stinger_multiply(n, (uint32_t)r->squares) + ((uint64_t)(n * (uint32_t)(r->squares >> 32)) << 32);
+    spread = (spread - stinger_multiply(size, size)) << 2; /* below 2^52: (2 * std * N)^2 */
     if (spread == 0)
         return 0;
 
@@ -149,8 +153,8 @@ static uint32_t std_halves(const stinger_stream *s, const stinger_running *r) {
     }
     /* (estimate + 1) * 2^shift is above the root, so the first h is not too small; it is at most 3 too large. */
     uint32_t root = (stinger_isqrt32((uint32_t)head) + 1u) << shift;
-    uint32_t h = divide(2u * root, 2u * n, s->reciprocal);
-    while (multiply(h * n, h * n) > spread)
+    uint32_t h = stinger_divide(2u * root, 2u * n, s->reciprocal);
+    while (stinger_multiply(h * n, h * n) > spread)
         h--;
     return h;
 }
@@ -163,19 +167,23 @@ void stinger_features(const stinger_stream *s, int16_t *feature) {
         const stinger_running *r = &s->channel[c];
         /* Shifted by 32768 to divide a non-negative number. */
         uint32_t shifted = (uint32_t)(r->sum + (int32_t)(n << 15));
-        mean[c] = (int16_t)((int32_t)divide(2u * shifted + n, 2u * n, s->reciprocal) - 32768);
-        std[c] = limit((std_halves(s, r) + 1u) >> 1);
-        max[c] = limit(r->max);
-        if (m->feature_set == STINGER_RICH)
-            absolute[c] = limit(divide(2u * r->absolute + n, 2u * n, s->reciprocal));
+        mean[c] = (int16_t)((int32_t)stinger_divide(2u * shifted + n, 2u * n, s->reciprocal) - 32768);
+        std[c] = stinger_limit((std_halves(s, r) + 1u) >> 1);
+        max[c] = stinger_limit(r->max);
+        if (m->feature_set != STINGER_SUMMARY)
+            absolute[c] = stinger_limit(stinger_divide(2u * r->absolute + n, 2u * n, s->reciprocal));
     }
-    int16_t *of_triad = feature + (m->feature_set == STINGER_RICH ? 4u : 3u) * channels;
+    int16_t *of_triad = feature + (m->feature_set != STINGER_SUMMARY ? 4u : 3u) * channels;
     for (unsigned t = 0; t < m->triad_count; t++) {
         const stinger_running *r = &s->triad[t];
-        of_triad[0] = limit(divide((uint32_t)r->sum + n, 2u * n, s->reciprocal));
+        of_triad[0] = stinger_limit(stinger_divide((uint32_t)r->sum + n, 2u * n, s->reciprocal));
         /* isqrt(V / N^2) is half of std_halves rounded down; then to units of two counts, rounded. */
-        of_triad[1] = limit(((std_halves(s, r) >> 1) + 1u) >> 1);
-        of_triad[2] = limit(((uint32_t)r->max + 1u) >> 1);
+        of_triad[1] = stinger_limit(((std_halves(s, r) >> 1) + 1u) >> 1);
+        of_triad[2] = stinger_limit(((uint32_t)r->max + 1u) >> 1);
         of_triad += 3;
     }
+#if STINGER_WITH_COUPLED
+    if (m->feature_set == STINGER_COUPLED)
+        stinger_coupled(s, of_triad);
+#endif
 }

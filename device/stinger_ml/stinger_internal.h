@@ -15,6 +15,17 @@ void stinger_features(const stinger_stream *stream, int16_t *feature);
 /* Running sums of the window after one sample came in at ring position `at`; `full` when it displaces the oldest. */
 void stinger_features_add(stinger_stream *stream, const int16_t *sample, uint16_t at, bool full);
 
+/* The same for what `coupled` has beyond `rich`; stinger_coupled writes 36 features. */
+void stinger_coupled(const stinger_stream *stream, int16_t *feature);
+void stinger_coupled_add(stinger_stream *stream, const int16_t *sample, uint16_t at, bool full);
+
+/* 32 x 32 -> 64 bits. */
+uint64_t stinger_multiply(uint32_t a, uint32_t b);
+/* floor(x / d) for d = 2 * window and the stream's reciprocal. */
+uint32_t stinger_divide(uint32_t x, uint32_t d, uint32_t reciprocal);
+/* At most 32767. */
+int16_t stinger_limit(uint32_t x);
+
 void stinger_network_decide(const stinger_network *network, const int16_t *feature, uint8_t features,
                             stinger_decision *decision);
 void stinger_forest_decide(const stinger_forest *forest, const int16_t *feature, stinger_decision *decision);

@@ -10,8 +10,9 @@
  *     ...for every sample:
  *     if (stinger_stream_push(&stream, sample, t_us, false)) {  // true once the window is full
  *         stinger_decision d;
- *         stinger_stream_decide(&stream, &d);                   // d.label, d.probability[...]
+ *         stinger_stream_decide(&stream, &d);                   // d.label, d.probability[...], d.on
  *     }
+ *     bool on = stinger_stream_on(&stream);                     // what the policy says, window full or not
  *
  * A stream needs no lock as long as one context uses it. Nothing here blocks or fails: a model that does not fit
  * the compiled-in limits is refused once, by stinger_stream_init.
@@ -47,12 +48,20 @@
 #ifndef STINGER_WITH_FORESTS
 #define STINGER_WITH_FORESTS 1
 #endif
-#define STINGER_MAX_FEATURES (4 * STINGER_MAX_CHANNELS + 3 * STINGER_MAX_TRIADS)
+#ifndef STINGER_WITH_POLICIES
+#define STINGER_WITH_POLICIES 1
+#endif
+#ifndef STINGER_WITH_COUPLED
+#define STINGER_WITH_COUPLED (STINGER_MAX_TRIADS >= 2) /* the feature set of that name */
+#endif
+#define STINGER_COUPLED_FEATURES 36 /* beyond those of rich */
+#define STINGER_MAX_FEATURES                                                                                           \
+    (4 * STINGER_MAX_CHANNELS + 3 * STINGER_MAX_TRIADS + (STINGER_WITH_COUPLED ? STINGER_COUPLED_FEATURES : 0))
 
 #define STINGER_STRIDE 8 /* rows of weights are padded to a multiple of this */
 #define STINGER_ONE 32768 /* probability 1: probabilities are in units of 1/32768 */
 
-typedef enum { STINGER_SUMMARY = 0, STINGER_RICH = 1 } stinger_feature_set;
+typedef enum { STINGER_SUMMARY = 0, STINGER_RICH = 1, STINGER_COUPLED = 2 } stinger_feature_set;
 
 /* Input scaling of one feature: z = limit(((feature * scale) + offset) >> shift), limit = +-32767. */
 typedef struct {
@@ -110,6 +119,35 @@ typedef struct {
     uint16_t tree_count;
 } stinger_forest;
 
+/*
+ * From the probability of one class to on and off: an envelope that rises and falls at its own rates, two thresholds,
+ * a gate for a blaster that lies still. The definition is the docstring of host/stinger/models/policy.py.
+ */
+typedef struct {
+    uint32_t period_us; /* as the model's */
+    uint32_t stale_us;  /* a probability older than this counts as 0 */
+    uint32_t min_on_us; /* shortest time on */
+    uint16_t attack;    /* share of the way the envelope moves per period, in 1/4096: up, */
+    uint16_t release;   /* and down */
+    uint16_t on;        /* on from this envelope, in 1/32768; at least 1 */
+    uint16_t off;       /* off below this one; 1 to `on` */
+    uint16_t gate_lsb;  /* below this RMS length of the gyroscope vector a probability counts as 0; 0: no gate */
+    uint8_t gyro;       /* first of its three channels */
+    uint8_t positive;   /* the class it acts on */
+} stinger_policy;
+
+/* Treat as opaque. */
+typedef struct {
+    uint64_t gate_energy; /* the gate as a sum of squares over the window */
+    int32_t envelope;     /* in units of 2^-18 */
+    uint32_t last_t_us;   /* of the last tick */
+    uint32_t held_t_us;   /* of the newest probability */
+    uint32_t on_t_us;     /* when it went on */
+    uint16_t held;        /* the newest probability, after the gate */
+    uint8_t phase;        /* off; on, and to stay so for min_on_us; on */
+    bool started;
+} stinger_policy_state;
+
 typedef struct {
     const char *name;   /* C identifier */
     const char *family; /* "logreg", "mlp", "rf" */
@@ -125,12 +163,14 @@ typedef struct {
     stinger_feature_set feature_set;
     const stinger_network *network; /* exactly one of network and forest */
     const stinger_forest *forest;
+    const stinger_policy *policy; /* or NULL: such a model never says on */
 } stinger_model;
 
 typedef struct {
     uint8_t label;   /* index into class_names; ties go to the lower index */
     uint8_t classes; /* entries used in probability */
     uint8_t scores;  /* entries used in score: 1 for a two-class network, else classes */
+    bool on;         /* what the policy says; false without one */
     uint16_t probability[STINGER_MAX_CLASSES]; /* 0..STINGER_ONE */
     int32_t score[STINGER_MAX_CLASSES];        /* logits in 1/1024, or summed leaf values of a forest */
     int16_t feature[STINGER_MAX_FEATURES];     /* the feature vector behind the decision */
@@ -152,10 +192,14 @@ typedef struct {
     uint16_t magnitude[STINGER_MAX_WINDOW][STINGER_MAX_TRIADS];
     stinger_running channel[STINGER_MAX_CHANNELS];
     stinger_running triad[STINGER_MAX_TRIADS];
+#if STINGER_WITH_COUPLED
+    uint32_t steps[6]; /* sums of |x[t] - x[t - 1]| over the window, of both triads' axes */
+#endif
     uint32_t reciprocal; /* floor(2^32 / (2 * window)) */
     uint32_t last_t_us;
     uint16_t count; /* samples in the window, up to model->window */
     uint16_t next;  /* ring position of the next sample */
+    stinger_policy_state policy;
 } stinger_stream;
 
 /* Start a stream. Returns false, and the stream never becomes ready, when the model exceeds this build's limits
@@ -169,8 +213,27 @@ bool stinger_stream_init(stinger_stream *stream, const stinger_model *model);
  */
 bool stinger_stream_push(stinger_stream *stream, const int16_t *sample, uint32_t t_us, bool gap);
 
-/* Classify the current window. Only meaningful after stinger_stream_push returned true. */
-void stinger_stream_decide(const stinger_stream *stream, stinger_decision *decision);
+/*
+ * Classify the current window, and tell the policy. Only meaningful after stinger_stream_push returned true, once for
+ * that sample. Who does not decide on every sample loses nothing: the policy makes up for the time in between.
+ */
+void stinger_stream_decide(stinger_stream *stream, stinger_decision *decision);
+
+/*
+ * Whether the policy is on, as of the newest sample that was decided on, or did not fill the window. False without a
+ * policy.
+ */
+bool stinger_stream_on(const stinger_stream *stream);
+
+/* A policy on its own, for probabilities from elsewhere: start, and take one sample. */
+void stinger_policy_init(const stinger_policy *policy, uint16_t window, stinger_policy_state *state);
+
+/*
+ * t_us: the sample's time. ready: it brings a probability (0..STINGER_ONE) and the window's motion, the sum of the
+ * squares of its three gyroscope channels. Returns whether the policy is on.
+ */
+bool stinger_policy_update(const stinger_policy *policy, stinger_policy_state *state, uint32_t t_us, bool ready,
+                           uint16_t probability, uint64_t motion);
 
 /* Integer square root: the largest r with r * r <= x. */
 uint32_t stinger_isqrt32(uint32_t x);

@@ -1,17 +1,32 @@
 /* The sliding window: what enters it, what breaks it, when it is full. */
 #include "stinger_internal.h"
 
+static bool policy_fits(const stinger_model *m, const stinger_policy *p) {
+    if (!STINGER_WITH_POLICIES || p->period_us != m->period_us || p->period_us == 0 || p->positive >= m->classes)
+        return false;
+    if (p->attack > 4096u || p->release > 4096u || p->on > STINGER_ONE || p->off > p->on || p->off == 0)
+        return false;
+    return p->gate_lsb == 0 || p->gyro + 3u <= m->channels;
+}
+
 static bool fits(const stinger_model *m) {
-    unsigned per_channel = m->feature_set == STINGER_RICH ? 4u : 3u;
+    unsigned per_channel = m->feature_set == STINGER_SUMMARY ? 3u : 4u;
+    unsigned more = m->feature_set == STINGER_COUPLED ? STINGER_COUPLED_FEATURES : 0;
     if (m->window < 2u || m->window > STINGER_MAX_WINDOW || m->channels < 1u || m->channels > STINGER_MAX_CHANNELS)
         return false;
     if (m->classes < 2u || m->classes > STINGER_MAX_CLASSES || m->triad_count > STINGER_MAX_TRIADS)
         return false;
-    if (m->features != per_channel * m->channels + 3u * m->triad_count || m->features > STINGER_MAX_FEATURES)
+    if (m->feature_set > (STINGER_WITH_COUPLED ? STINGER_COUPLED : STINGER_RICH))
+        return false;
+    if (m->feature_set == STINGER_COUPLED && (m->triad_count != 2u || m->window < 4u))
+        return false;
+    if (m->features != per_channel * m->channels + 3u * m->triad_count + more || m->features > STINGER_MAX_FEATURES)
         return false;
     for (unsigned t = 0; t < m->triad_count; t++)
         if (m->triads[t] + 3u > m->channels)
             return false;
+    if (m->policy != NULL && !policy_fits(m, m->policy))
+        return false;
     if ((m->network == NULL) == (m->forest == NULL))
         return false;
     if (m->network != NULL ? !STINGER_WITH_NETWORKS : !STINGER_WITH_FORESTS)
@@ -29,6 +44,10 @@ static void clear(stinger_stream *s) {
         s->channel[c] = empty;
     for (unsigned t = 0; t < STINGER_MAX_TRIADS; t++)
         s->triad[t] = empty;
+#if STINGER_WITH_COUPLED
+    for (unsigned c = 0; c < 6; c++)
+        s->steps[c] = 0;
+#endif
     s->count = 0;
     s->next = 0;
 }
@@ -36,10 +55,15 @@ static void clear(stinger_stream *s) {
 bool stinger_stream_init(stinger_stream *s, const stinger_model *model) {
     clear(s);
     s->last_t_us = 0;
+    s->policy.phase = 0;
     s->model = fits(model) ? model : NULL;
     if (s->model == NULL)
         return false;
     s->reciprocal = UINT32_MAX / (2u * (uint32_t)model->window);
+#if STINGER_WITH_POLICIES
+    if (model->policy != NULL)
+        stinger_policy_init(model->policy, model->window, &s->policy);
+#endif
     return true;
 }
 
@@ -58,10 +82,19 @@ bool stinger_stream_push(stinger_stream *s, const int16_t *sample, uint32_t t_us
     s->next = (uint16_t)(at + 1u == m->window ? 0u : at + 1u);
     if (!full)
         s->count++;
-    return s->count == m->window;
+    bool ready = s->count == m->window;
+#if STINGER_WITH_POLICIES
+    if (m->policy != NULL && !ready)
+        stinger_policy_update(m->policy, &s->policy, t_us, false, 0, 0);
+#endif
+    return ready;
 }
 
-void stinger_stream_decide(const stinger_stream *s, stinger_decision *d) {
+bool stinger_stream_on(const stinger_stream *s) {
+    return s->policy.phase != 0;
+}
+
+void stinger_stream_decide(stinger_stream *s, stinger_decision *d) {
     const stinger_model *m = s->model;
     stinger_features(s, d->feature);
     d->classes = m->classes;
@@ -72,5 +105,14 @@ void stinger_stream_decide(const stinger_stream *s, stinger_decision *d) {
 #if STINGER_WITH_FORESTS
     if (m->forest != NULL)
         stinger_forest_decide(m->forest, d->feature, d);
+#endif
+    d->on = false;
+#if STINGER_WITH_POLICIES
+    const stinger_policy *p = m->policy;
+    if (p != NULL) {
+        const stinger_running *gyro = &s->channel[p->gate_lsb == 0 ? 0 : p->gyro];
+        uint64_t motion = p->gate_lsb == 0 ? 0 : gyro[0].squares + gyro[1].squares + gyro[2].squares;
+        d->on = stinger_policy_update(p, &s->policy, s->last_t_us, true, d->probability[p->positive], motion);
+    }
 #endif
 }

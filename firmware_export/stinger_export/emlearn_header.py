@@ -28,6 +28,7 @@ from stinger.errors import InputError, ToolchainError
 from stinger.files import write_text
 from stinger.models.families import LEAF_STEPS
 from stinger.models.spec import ModelSpec, TrainedModel
+from stinger_export.forms import is_forest, portable
 from stinger_export.toolchain import compile_host
 
 with np.errstate():
@@ -70,13 +71,11 @@ def to_emlearn(model: TrainedModel) -> EmlearnHeader:
         and the same label for every window; networks compute in float32.
 
     Raises:
-        InputError: The model has a number that its C type cannot hold.
+        InputError: The family or its features cannot be exported, or a number does not fit its C type.
     """
     spec = model.spec
-    if spec.family == "rf":
-        kind, body = "trees", _trees(spec, model.estimator)
-    else:
-        kind, body = "net", _net(spec, model.estimator)
+    form = portable(model)
+    kind, body = ("trees", _trees(spec, form)) if is_forest(spec) else ("net", _net(spec, form))
     guard = f"STINGER_{spec.name.upper()}_H"
     text = f"{_comment(spec, kind)}#ifndef {guard}\n#define {guard}\n\n{body}\n#endif\n"
     text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
@@ -227,7 +226,7 @@ def _exact(values: Any, name: str) -> NDArray[np.object_]:
 
 def _net(spec: ModelSpec, pipeline: Any) -> str:
     scaler, classifier = (step for _, step in pipeline.steps)
-    if spec.family == "logreg":
+    if hasattr(classifier, "coef_"):
         rows = len(classifier.intercept_)
         weights = [classifier.coef_.T, np.eye(rows)]
         biases = [classifier.intercept_, np.zeros(rows)]

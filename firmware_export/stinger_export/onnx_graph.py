@@ -24,8 +24,9 @@ from skl2onnx.common.data_types import FloatTensorType
 
 from stinger import __version__
 from stinger.errors import InputError
-from stinger.features.integer import FeatureSet
 from stinger.models.spec import ModelSpec, TrainedModel
+from stinger_export.forms import is_forest, portable
+from stinger_export.onnx_features import integer_features
 
 #: Operator sets of every exported graph: the newest that onnxruntime 1.14 (2023) already runs.
 TARGET_OPSET = 18
@@ -42,15 +43,15 @@ def to_onnx(model: TrainedModel) -> onnx.ModelProto:
         ``metadata_props`` say what the model is. The same model gives the same serialised bytes.
 
     Raises:
-        InputError: The conversion does not pass ONNX's own checks.
+        InputError: The family or its features cannot be exported, or the conversion does not pass ONNX's own checks.
     """
-    spec = model.spec
+    spec, form = model.spec, portable(model)
     graph = _Graph(spec.name)
-    features = _integer_features(graph, spec.feature_set)
-    if spec.family == "rf":
-        probabilities = _forest(graph, features, model.estimator, len(spec.classes))
+    features = integer_features(graph, spec.feature_set)
+    if is_forest(spec):
+        probabilities = _forest(graph, features, form, len(spec.classes))
     else:
-        scaler, classifier = (step for _, step in model.estimator.steps)
+        scaler, classifier = (step for _, step in form.steps)
         as_double = graph.add("Cast", features, to=TensorProto.DOUBLE)
         centred = graph.add("Sub", as_double, graph.constant(scaler.mean_))
         scaled = graph.add("Div", centred, graph.constant(scaler.scale_))
@@ -70,7 +71,7 @@ def to_onnx(model: TrainedModel) -> onnx.ModelProto:
 def to_onnx_features(model: TrainedModel) -> onnx.ModelProto:
     """Export only the model's features: ``window`` as in `to_onnx` to ``features`` int16 ``[N, features]``."""
     graph = _Graph(f"{model.spec.name}_features")
-    vector = _integer_features(graph, model.spec.feature_set)
+    vector = integer_features(graph, model.spec.feature_set)
     graph.add("Cast", vector, output="features", to=TensorProto.INT16)
     size = len(model.spec.feature_set)
     return graph.model(model.spec, [helper.make_tensor_value_info("features", TensorProto.INT16, ["N", size])])
@@ -204,64 +205,6 @@ def _metadata(spec: ModelSpec) -> dict[str, str]:
         "data_hash": spec.data_hash,
         "stinger_version": __version__,
     }
-
-
-def _integer_features(graph: _Graph, features: FeatureSet) -> str:
-    """Compute a feature set from ``window``; int64 ``[N, features]``, limited to 32,767."""
-    x = graph.add("Cast", "window", to=TensorProto.INT64)
-    square = graph.add("Mul", x, x)
-    size = graph.add("Abs", x)
-    blocks = [
-        _mean(graph, x, features.window, 1),
-        _std(graph, x, square, features.window, 1),
-        graph.add("ReduceMax", size, graph.constant([1]), keepdims=0),
-    ]
-    if features.name == "rich":
-        blocks.append(_mean(graph, size, features.window, 1))
-    for first in features.triads:
-        axes = graph.constant([first, first + 1, first + 2])
-        total = graph.add("ReduceSum", graph.add("Gather", square, axes, axis=2), graph.constant([2]), keepdims=1)
-        m = _isqrt(graph, total)
-        largest = graph.add("ReduceMax", m, graph.constant([1]), keepdims=0)
-        # The squares of the truncated magnitude, not the sum of squares it came from.
-        spread = _std(graph, m, graph.add("Mul", m, m), features.window, 2)
-        blocks += [_mean(graph, m, features.window, 2), spread, _halved(graph, largest)]
-    joined = graph.add("Concat", *blocks, axis=1)
-    return graph.add("Min", joined, graph.constant(32767))
-
-
-def _mean(graph: _Graph, x: str, n: int, unit: int) -> str:
-    """Return ``(2*S + unit*n) // (2*unit*n)``. ONNX divides towards zero, hence the correction downwards."""
-    total = graph.add("ReduceSum", x, graph.constant([1]), keepdims=0)
-    above = graph.add("Add", graph.add("Mul", total, graph.constant(2)), graph.constant(unit * n))
-    below = graph.constant(2 * unit * n)
-    quotient = graph.add("Div", above, below)
-    too_high = graph.add("Greater", graph.add("Mul", quotient, below), above)
-    return graph.add("Sub", quotient, graph.add("Cast", too_high, to=TensorProto.INT64))
-
-
-def _std(graph: _Graph, x: str, square: str, n: int, unit: int) -> str:
-    """Return ``(isqrt(4*(n*Q - S*S) // (unit*n)**2) + 1) // 2``; nothing in it is negative."""
-    total = graph.add("ReduceSum", x, graph.constant([1]), keepdims=0)
-    squares = graph.add("ReduceSum", square, graph.constant([1]), keepdims=0)
-    spread = graph.add("Sub", graph.add("Mul", squares, graph.constant(n)), graph.add("Mul", total, total))
-    scaled = graph.add("Mul", spread, graph.constant(4 // (unit * unit)))
-    return _halved(graph, _isqrt(graph, graph.add("Div", scaled, graph.constant(n * n))))
-
-
-def _halved(graph: _Graph, x: str) -> str:
-    """Return ``(x + 1) // 2`` for ``x >= 0``."""
-    return graph.add("Div", graph.add("Add", x, graph.constant(1)), graph.constant(2))
-
-
-def _isqrt(graph: _Graph, x: str) -> str:
-    """Integer square root: the double one, corrected by one in either direction."""
-    root = graph.add("Cast", graph.add("Sqrt", graph.add("Cast", x, to=TensorProto.DOUBLE)), to=TensorProto.INT64)
-    over = graph.add("Greater", graph.add("Mul", root, root), x)
-    root = graph.add("Sub", root, graph.add("Cast", over, to=TensorProto.INT64))
-    following = graph.add("Add", root, graph.constant(1))
-    under = graph.add("LessOrEqual", graph.add("Mul", following, following), x)
-    return graph.add("Add", root, graph.add("Cast", under, to=TensorProto.INT64))
 
 
 def _converted(estimator: Any, features: int) -> onnx.ModelProto:

@@ -160,7 +160,7 @@ def test_unknown_family_names_the_known_ones(stinger):
     assert stinger("explore", SESSION_B, "--outdir", "out").code == 0
     done = stinger("train", "--train-dir", "out/train", "--model", "svm")
     assert done.code == 2
-    assert re.search(r"svm.*logreg, mlp, rf", done.complaints[0])
+    assert re.search(r"svm.*logreg, ridge, mlp, rf", done.complaints[0])
 
 
 def test_version_and_help(stinger):

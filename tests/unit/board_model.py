@@ -8,6 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from stinger.models.policy import Policy
 from stinger_export.firmware import Firmware, build_firmware, build_native
 
 WINDOW = 4
@@ -19,6 +20,20 @@ HASH = "00112233445566ff"
 CLASSES = ("steady", 'mo"ving \N{GREEK SMALL LETTER MU}\N{GRINNING FACE}')
 #: Probabilities (1/32768) at or below, and above the threshold.
 LEAVES = ((30000, 2768), (1000, 31768))
+
+#: Its gate is on the length of the three channels.
+POLICY = Policy(
+    attack=1500,
+    release=900,
+    on=18_000,
+    off=9_000,
+    gate_lsb=17_000,
+    stale_us=15_000,
+    min_on_us=40_000,
+    period_us=PERIOD_US,
+    window=WINDOW,
+    gyro=0,
+)
 
 LIMITS = f"""
 #define STINGER_MAX_WINDOW {WINDOW}
@@ -36,10 +51,14 @@ static const stinger_node nodes[] = {{{{{THRESHOLD}, -1, -2, 0, 0}}}};
 static const int16_t roots[] = {{0}};
 static const uint16_t leaves[] = {{{LEAVES[0][0]}, {LEAVES[0][1]}, {LEAVES[1][0]}, {LEAVES[1][1]}}};
 static const stinger_forest forest = {{nodes, roots, leaves, 1}};
+static const stinger_policy policy = {{
+    {PERIOD_US}, {POLICY.stale_us}, {POLICY.min_on_us}, {POLICY.attack}, {POLICY.release}, {POLICY.on}, {POLICY.off},
+    {POLICY.gate_lsb}, {POLICY.gyro}, {POLICY.positive},
+}};
 extern const stinger_model stinger_model_data;
 const stinger_model stinger_model_data = {{
     "stump", "rf", "{HASH}", names, {PERIOD_US}, {WINDOW}, {CHANNELS}, 2, {3 * CHANNELS}, 0, {{0, 0}},
-    STINGER_SUMMARY, 0, &forest,
+    STINGER_SUMMARY, 0, &forest, &policy,
 }};
 """
 

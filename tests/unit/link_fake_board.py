@@ -69,9 +69,8 @@ def decide(of: int, sample: Sample, filled: int) -> Decision:
     if filled < WINDOW:
         return Decision(of, sample.t_us, cycles=100)
     p = (of * 257 + sample.values[0]) % 32769
-    return Decision(
-        of, sample.t_us, 5000, True, int(p > 16384), (of * 7) & 0xFFFF, (32768 - p, p), (sample.values[1] * 3,)
-    )
+    verdict = (int(p > 16384), (of * 7) & 0xFFFF, (32768 - p, p), (sample.values[1] * 3,))
+    return Decision(of, sample.t_us, 5000, True, *verdict, on=p > 20_000)
 
 
 @dataclass

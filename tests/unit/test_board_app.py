@@ -7,6 +7,7 @@ import random
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import board_model as model
 import numpy as np
@@ -17,6 +18,7 @@ from stinger.features.integer import feature_set
 from stinger.link.frames import Frame, FrameReader, TextLine, crc16, encode_frame
 from stinger.link.messages import Decision, End, FrameType, Sample
 from stinger.link.transport import ProcessTransport
+from stinger.models.policy import run_policy
 from stinger_virtual.transport import EmulatedTransport
 
 FEATURES = feature_set("summary", ("x", "y", "z"), model.WINDOW)
@@ -114,6 +116,7 @@ def expected_decisions(samples: list[Sample], *, lost: set[int] = frozenset()) -
     """What the stump must say, worked out here from its definition; cycles are 0."""
     decisions = {}
     window: list[Sample] = []
+    motion: dict[int, int] = {}
     previous = None
     for i, sample in enumerate(samples):
         if i in lost:
@@ -128,18 +131,31 @@ def expected_decisions(samples: list[Sample], *, lost: set[int] = frozenset()) -
             decisions[i] = Decision(i, sample.t_us, 0)
             continue
         features = FEATURES.compute(np.array([[s.values for s in window]], dtype=np.int16))[0]
+        motion[i] = sum(v * v for s in window for v in s.values)
         probability = model.LEAVES[int(features[0] > model.THRESHOLD)]
         label = int(probability[1] > probability[0])
         crc = crc16(features.astype("<i2").tobytes())
         decisions[i] = Decision(i, sample.t_us, 0, True, label, crc, probability, probability)
-    return decisions
+    return switched(decisions, motion)
+
+
+def switched(decisions: dict[int, Decision], motion: dict[int, int]) -> dict[int, Decision]:
+    """The same, with what the policy makes of them."""
+    trace = run_policy(
+        model.POLICY,
+        np.array([d.t_us for d in decisions.values()], dtype=np.int64),
+        np.array([d.ready for d in decisions.values()]),
+        np.array([d.probability[1] if d.ready else 0 for d in decisions.values()], dtype=np.uint16),
+        np.array([motion.get(i, 0) for i in decisions], dtype=np.int64),
+    )
+    return {i: replace(d, on=bool(on)) for (i, d), on in zip(decisions.items(), trace.on, strict=True)}
 
 
 def without_cycles(frame: Frame) -> Decision:
     assert frame.type == FrameType.DECISION
     d = Decision.unpack(frame.payload)
     assert frame.sequence == d.of
-    return Decision(d.of, d.t_us, 0, d.ready, d.label, d.feature_crc, d.probability, d.score)
+    return replace(d, cycles=0)
 
 
 def test_hello(line: Line) -> None:
@@ -154,6 +170,7 @@ def test_hello(line: Line) -> None:
         "channels": model.CHANNELS,
         "period_us": model.PERIOD_US,
         "classes": list(model.CLASSES),
+        "policy": {k: v for k, v in model.POLICY.to_json().items() if k not in {"period_us", "window"}},
     }
     assert hello["limits"] == {"replay_in_flight": 32, "max_body": 253}
     if hello["board"] == "emulated_rp2040":
@@ -165,13 +182,14 @@ def test_hello(line: Line) -> None:
 
 def test_replay(line: Line) -> None:
     samples = make_samples(200)
-    samples[70] = Sample(samples[70].t_us, samples[70].values, gap=True)
+    samples[74] = Sample(samples[74].t_us, samples[74].values, gap=True)
     samples[120:] = [Sample(s.t_us + 20_000_000, s.values) for s in samples[120:]]
     expected = expected_decisions(samples)
     answers, end = line.replay(samples)
     assert [without_cycles(a) for a in answers] == list(expected.values())
     assert {d.label for d in expected.values() if d.ready} == {0, 1}
-    assert not any(d.ready for i in (0, 70, 120) for d in list(expected.values())[i : i + 3])
+    assert {(d.ready, d.on) for d in expected.values()} == {(False, False), (False, True), (True, False), (True, True)}
+    assert not any(d.ready for i in (0, 74, 120) for d in list(expected.values())[i : i + 3])
     assert end == End(200, 200 - 3 * 3, 0)
     assert {a.session for a in answers} == {1}
     assert {a.dropped for a in answers} == {0}

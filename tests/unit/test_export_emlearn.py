@@ -17,12 +17,13 @@ from stinger.models.families import FAMILIES
 from stinger.models.spec import TrainedModel
 from stinger.models.train import train
 from stinger_export.emlearn_header import include_dir, run_emlearn, to_emlearn
+from stinger_export.forms import FORESTS, NETWORKS
 from stinger_export.toolchain import compile_host
 
 
 @cache
 def trained(family: str, classes: int = 2) -> TrainedModel:
-    return train(toy_dataset(classes=classes), family, name=f"toy_{family}")
+    return train(toy_dataset(classes=classes), family, name=f"toy_{family.replace('-', '_')}")
 
 
 def many_features(model: TrainedModel) -> np.ndarray:
@@ -95,7 +96,7 @@ def test_forest_that_was_not_rounded_at_training_flips_only_ties(tmp_path, class
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-@pytest.mark.parametrize("family", ["logreg", "mlp"])
+@pytest.mark.parametrize("family", NETWORKS)
 def test_nets_agree_with_the_estimator(tmp_path, family, classes):
     model = trained(family, classes)
     features = many_features(model)
@@ -118,18 +119,18 @@ def test_net_of_small_weights_keeps_its_digits(tmp_path):
     assert np.abs(probability - expected).max() <= 1e-4
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*NETWORKS, *FORESTS])
 def test_header_says_what_it_is_and_never_varies(family):
     model = trained(family)
     header = to_emlearn(model)
     assert header == to_emlearn(copy.deepcopy(model))
-    assert header.kind == ("trees" if family == "rf" else "net")
+    assert header.kind == ("trees" if family in FORESTS else "net")
     text = header.header_text
     assert text.isascii()
-    assert f"int stinger_toy_{family}_predict_proba(const int16_t *features, float *out);" in text
+    assert f"int stinger_{model.spec.name}_predict_proba(const int16_t *features, float *out);" in text
     for name in model.spec.feature_set.names:
         assert f" {name}\n" in text
-    if family != "rf":
+    if family in NETWORKS:
         assert "0.000000f" not in text
 
 
@@ -141,15 +142,15 @@ def test_class_names_cannot_leave_the_comment():
     assert " 1 ??\n" in comment
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*NETWORKS, *FORESTS])
 def test_two_headers_live_in_one_program(tmp_path, family):
     first, second = trained(family), replace(trained(family, 4), spec=replace(trained(family, 4).spec, name="other"))
     for header in (to_emlearn(first), to_emlearn(second)):
         (tmp_path / f"{header.name}.h").write_text(header.header_text)
     (tmp_path / "main.c").write_text(
-        f'#include "toy_{family}.h"\n#include "other.h"\n'
+        f'#include "{first.spec.name}.h"\n#include "other.h"\n'
         "int main(void) { int16_t f[30] = {0}; float p[4];\n"
-        f"return stinger_toy_{family}_predict_proba(f, p) + stinger_other_predict_proba(f, p); }}\n"
+        f"return stinger_{first.spec.name}_predict_proba(f, p) + stinger_other_predict_proba(f, p); }}\n"
     )
     program = tmp_path / "main"
     compile_host([tmp_path / "main.c"], program, include=[include_dir()], strict=False, libraries=["m"])

@@ -17,9 +17,9 @@ from toy import extreme_windows, toy_dataset
 
 import stinger
 from stinger.errors import InputError
-from stinger.models.families import FAMILIES
 from stinger.models.spec import TrainedModel
 from stinger.models.train import train
+from stinger_export.forms import FORESTS, NETWORKS
 from stinger_export.onnx_graph import (
     TARGET_OPSET,
     TARGET_OPSET_ML,
@@ -30,11 +30,12 @@ from stinger_export.onnx_graph import (
 )
 
 CASES = json.loads((Path(__file__).parents[1] / "vectors" / "features.json").read_text())["cases"]
+FAMILIES = (*NETWORKS, *FORESTS)
 
 
 @cache
 def trained(family: str, classes: int = 2) -> TrainedModel:
-    return train(toy_dataset(classes=classes), family, name=f"toy_{family}")
+    return train(toy_dataset(classes=classes), family, name=f"toy_{family.replace('-', '_')}")
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,16 @@ U16, U32 = st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1)
 INT16, INT32 = st.integers(-(2**15), 2**15 - 1), st.integers(-(2**31), 2**31 - 1)
 P = st.integers(0, ONE)
 SAMPLES = st.builds(Sample, U32, st.tuples(INT16, INT16, INT16), st.booleans())
-READY = st.builds(Decision, U32, U32, U32, st.just(True), st.integers(0, 1), U16, st.tuples(P, P), st.tuples(INT32))
-FILLING = st.builds(Decision, U32, U32, U32)
+READY = st.builds(
+    Decision, U32, U32, U32, st.just(True), st.integers(0, 1), U16, st.tuples(P, P), st.tuples(INT32), st.booleans()
+)
+FILLING = st.builds(Decision, U32, U32, U32, on=st.booleans())
 ROWS = st.lists(st.tuples(SAMPLES, st.one_of(READY, FILLING)), min_size=1, max_size=12)
 TEXT = """\
 # stinger-board-log 1 model=0123456789abcdef
-sequence,t_us,gap,ax,ay,gz,ready,label,feature_crc,cycles,p_0,p_1,score_0
-0,4294967295,1,-32768,0,32767,0,,,812,,,
-1,9999,0,1,2,3,1,1,48879,4711,1234,31534,-3317
+sequence,t_us,gap,ax,ay,gz,ready,label,feature_crc,cycles,on,p_0,p_1,score_0
+0,4294967295,1,-32768,0,32767,0,,,812,0,,,
+1,9999,0,1,2,3,1,1,48879,4711,1,1234,31534,-3317
 """
 
 
@@ -39,7 +41,7 @@ def write(path: Path, rows: Iterable[tuple[Sample, Decision]]) -> None:
 
 TWO_ROWS = [
     (Sample(2**32 - 1, (-32768, 0, 32767), True), Decision(0, 2**32 - 1, 812)),
-    (Sample(9999, (1, 2, 3)), Decision(1, 9999, 4711, True, 1, 48879, (1234, 31534), (-3317,))),
+    (Sample(9999, (1, 2, 3)), Decision(1, 9999, 4711, True, 1, 48879, (1234, 31534), (-3317,), on=True)),
 ]
 
 
@@ -66,6 +68,8 @@ def test_round_trip(tmp_path: Path, rows: list[tuple[Sample, Decision]]) -> None
     assert answers.label.tolist() == [d.label for _, d in rows]
     assert answers.feature_crc.tolist() == [d.feature_crc for _, d in rows]
     assert answers.cycles.tolist() == [d.cycles for _, d in rows]
+    assert answers.on is not None
+    assert answers.on.tolist() == [d.on for _, d in rows]
     assert answers.probability.tolist() == [list(d.probability) or [0, 0] for _, d in rows]
     scores = int(any(d.ready for _, d in rows))
     assert answers.score.tolist() == [list(d.score) or [0] * scores for _, d in rows]
@@ -118,16 +122,18 @@ def test_an_error_while_recording_keeps_the_rows(tmp_path: Path) -> None:
         (2, "ready,label", "label,ready", "line 2: not the header"),
         (3, ",1,-32768", ",2,-32768", "line 3: column gap: '2' is not an integer from 0 to 1"),
         (3, "32767", "32768", "line 3: column gz: '32768' is not an integer from -32768 to 32767"),
-        (3, "812,,,", "812,5,,", "line 3: column p_0: '5', must be empty"),
+        (3, "812,0,,,", "812,0,5,,", "line 3: column p_0: '5', must be empty"),
+        (3, "812,0,", "812,,", "line 3: column on: '' is not an integer from 0 to 1"),
+        (4, "4711,1,", "4711,2,", "line 4: column on: '2' is not an integer from 0 to 1"),
         (3, "0,,,812", "0,,,", "line 3: column cycles: '' is not an integer"),
         (4, "48879", "x", "line 4: column feature_crc: 'x' is not an integer"),
         (4, "48879", "", "line 4: column feature_crc: '' is not an integer"),
         (4, "48879", " 7", "line 4: column feature_crc: ' 7' is not"),
         (4, "1,1,48879", "1,2,48879", "line 4: column label: 2 is not one of 2 classes"),
         (4, "31534", "32769", "line 4: column p_1: '32769' is not an integer from 0 to 32768"),
-        (4, "-3317", "-3317,0", "line 4: 14 cells, expected 13"),
+        (4, "-3317", "-3317,0", "line 4: 15 cells, expected 14"),
         (4, "-3317", "9" * 400, "line 4: column score_0: '99999999999999999999' is not"),
-        (4, ",4711,1234,31534,-3317\n", "", "line 4: the line is cut off"),
+        (4, ",4711,1,1234,31534,-3317\n", "", "line 4: the line is cut off"),
         (4, "-3317", "\u00b5", "line 4: not plain text"),
         (4, "-3317", "1" * 9000, "line 4: the line is cut off or too long"),
     ],
@@ -173,6 +179,18 @@ def test_files_that_are_no_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         read_board_log(path)
 
 
+def test_a_log_from_before_there_were_policies_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    # Then a channel could even have that name.
+    old = TEXT.replace("cycles,on,", "cycles,").replace("812,0,", "812,").replace("4711,1,", "4711,")
+    path.write_text(old.replace("gz,ready", "on,ready"))
+    log = read_board_log(path)
+    assert log.answers.on is None
+    assert log.channels == ("ax", "ay", "on")
+    assert log.answers.probability.tolist() == [[0, 0], [1234, 31534]]
+    assert log.answers.score.tolist() == [[0], [-3317]]
+
+
 def test_windows_line_ends_are_fine(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_bytes(TEXT.replace("\n", "\r\n").encode())
@@ -181,7 +199,7 @@ def test_windows_line_ends_are_fine(tmp_path: Path) -> None:
 
 def test_the_writer_refuses_what_would_not_be_read(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
-    for channels in (("ax", "a,y"), ("p_0",), ("ready",), ("",)):
+    for channels in (("ax", "a,y"), ("p_0",), ("ready",), ("on",), ("",)):
         with pytest.raises(UsageError, match="channel named"):
             BoardLogWriter(path, "0123", channels, 2)
     with pytest.raises(UsageError, match="model"):

@@ -76,7 +76,8 @@ def test_message_vectors(vector: dict[str, dict[str, object]]) -> None:
     elif kind == "decision":
         answer = Decision.unpack(payload)
         fields = {name: getattr(answer, name) for name in ("of", "t_us", "cycles", "feature_crc", "label")}
-        fields |= {"flags": int(answer.ready), "probability": list(answer.probability), "score": list(answer.score)}
+        fields |= {"flags": answer.ready | answer.on << 1}
+        fields |= {"probability": list(answer.probability), "score": list(answer.score)}
         assert vector["type"] == FrameType.DECISION
         assert answer.pack() == payload
     else:
@@ -202,7 +203,7 @@ GOOD = Decision(3, 4, 5, True, 1, 6, (0, ONE), (-7,)).pack()
     [
         pytest.param(GOOD[:-1], id="cut"),
         pytest.param(GOOD + b"\0", id="long"),
-        pytest.param(GOOD[:14] + b"\x03" + GOOD[15:], id="flags"),
+        pytest.param(GOOD[:14] + b"\x05" + GOOD[15:], id="flags"),
         pytest.param(GOOD[:15] + b"\x02" + GOOD[16:], id="label"),
         pytest.param(GOOD[:18] + b"\x01\x80" + GOOD[20:], id="probability"),
         pytest.param(GOOD[:14] + b"\x00" + GOOD[15:], id="values though not ready"),

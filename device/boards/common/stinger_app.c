@@ -11,7 +11,7 @@
 
 #define COMMAND_MAX 63
 #define BYTES_PER_POLL 256
-#define REPLY_MAX 1536 /* the longest reply: MLHELLO */
+#define REPLY_MAX 1792 /* the longest reply: MLHELLO */
 #define FRAME_TIMEOUT_US 250000u    /* of silence, for a frame to be complete */
 #define REPLAY_TIMEOUT_US 10000000u /* of silence, for a replay to go on */
 #define SAMPLE_FIXED 6
@@ -20,6 +20,7 @@
 #define SAMPLE_MAX (SAMPLE_FIXED + 2 * STINGER_MAX_CHANNELS)
 #define FLAG_GAP 1u
 #define FLAG_READY 1u
+#define FLAG_ON 2u
 
 #if DECISION_MAX > STINGER_PAYLOAD_MAX || SAMPLE_MAX > STINGER_PAYLOAD_MAX
 #error "a frame cannot hold this many classes or channels"
@@ -71,6 +72,19 @@ static void put_field(text *out, const char *name, uint32_t value) {
     text_put_unsigned(out, value);
 }
 
+static void put_policy(text *out, const stinger_policy *policy) {
+    put_field(out, ",\"policy\":{\"on\":", policy->on);
+    put_field(out, ",\"off\":", policy->off);
+    put_field(out, ",\"attack\":", policy->attack);
+    put_field(out, ",\"release\":", policy->release);
+    put_field(out, ",\"gate_lsb\":", policy->gate_lsb);
+    put_field(out, ",\"stale_us\":", policy->stale_us);
+    put_field(out, ",\"min_on_us\":", policy->min_on_us);
+    put_field(out, ",\"gyro\":", policy->gyro);
+    put_field(out, ",\"positive\":", policy->positive);
+    text_put(out, "}");
+}
+
 static void put_model(text *out, const stinger_model *model) {
     text_put(out, ",\"model\":{\"name\":");
     text_put_json(out, model->name);
@@ -79,7 +93,8 @@ static void put_model(text *out, const stinger_model *model) {
     text_put(out, ",\"hash\":");
     text_put_json(out, model->hash);
     text_put(out, ",\"feature_set\":");
-    text_put_json(out, model->feature_set == STINGER_RICH ? "rich" : "summary");
+    static const char *const feature_sets[] = {"summary", "rich", "coupled"};
+    text_put_json(out, feature_sets[model->feature_set]);
     put_field(out, ",\"window\":", model->window);
     put_field(out, ",\"channels\":", model->channels);
     put_field(out, ",\"period_us\":", model->period_us);
@@ -88,7 +103,11 @@ static void put_model(text *out, const stinger_model *model) {
         text_put(out, i == 0 ? "" : ",");
         text_put_json(out, model->class_names[i]);
     }
-    text_put(out, "]}");
+    text_put(out, "]");
+    if (model->policy != NULL) {
+        put_policy(out, model->policy);
+    }
+    text_put(out, "}");
 }
 
 static void hello(void) {
@@ -199,7 +218,7 @@ static void decide(uint32_t sequence, uint32_t t_us, bool gap, const int16_t *va
     at = stinger_put32(at, t_us);
     at = stinger_put32(at, cycles);
     at = stinger_put16(at, ready ? feature_crc() : 0);
-    *at++ = ready ? FLAG_READY : 0;
+    *at++ = (uint8_t)((ready ? FLAG_READY : 0u) | (stinger_stream_on(&stinger_app_stream) ? FLAG_ON : 0u));
     *at++ = ready ? decision.label : 0;
     *at++ = ready ? decision.classes : 0;
     *at++ = ready ? decision.scores : 0;

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stinger.models.policy import motion_energy, run_policy
 from stinger.models.spec import ModelSpec
 
 #: Probability 1 on the device.
@@ -185,6 +186,30 @@ class IntegerModel:
             feature=feature,
         )
 
+    def switch(
+        self, t_us: NDArray[np.int64], ready: NDArray[np.bool_], windows: NDArray[np.int16], decisions: Decisions
+    ) -> NDArray[np.bool_]:
+        """Say what the policy makes of a stream, from its beginning.
+
+        Args:
+            t_us: Time of each sample, int64, shape ``(n,)``.
+            ready: Whether it completes a window, shape ``(n,)``.
+            windows: The windows completed, shape ``(ready, window, channels)``.
+            decisions: What `decide` says of them.
+
+        Returns:
+            Whether the policy is on after each sample, shape ``(n,)``; never, without a policy.
+        """
+        policy = self.spec.policy
+        if policy is None:
+            return np.zeros(len(t_us), dtype=np.bool_)
+        probability = np.zeros(len(t_us), dtype=np.uint16)
+        motion = np.zeros(len(t_us), dtype=np.int64)
+        probability[ready] = decisions.probability[:, policy.positive]
+        if policy.gate_lsb:
+            motion[ready] = motion_energy(windows, policy.gyro)
+        return run_policy(policy, t_us, ready, probability, motion).on
+
     def in_range(self, feature: NDArray[np.int16]) -> NDArray[np.bool_]:
         """Say which feature vectors lie in the range the integers were made for, ``(n, features)`` -> ``(n,)``.
 
@@ -206,6 +231,8 @@ class IntegerModel:
             "channels": [c.name for c in self.spec.channels],
             "classes": list(self.spec.classes),
         }
+        if self.spec.policy is not None:
+            identity["policy"] = self.spec.policy.to_json()
         digest.update(json.dumps(identity, sort_keys=True).encode())
         for array in self.arrays():
             digest.update(f"{array.dtype.str}{array.shape}".encode())

@@ -10,12 +10,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stinger.errors import InputError
 from stinger.models.spec import TrainedModel
+from stinger_export.forms import is_forest, portable
 from stinger_export.integer.forest import quantise_forest
 from stinger_export.integer.model import LOGIT_UNIT, ONE, IntegerModel, Layer, Network, Scaler
 
@@ -34,22 +36,21 @@ Matrix = NDArray[np.float64]
 
 
 def quantise(model: TrainedModel) -> IntegerModel:
-    """Make the integer model of a trained logreg, mlp or rf; ranges come from its calibration features.
+    """Make the integer model of a trained network or forest; ranges come from its calibration features.
 
     Raises:
-        InputError: The family has no integer form, or its numbers cannot be represented.
+        InputError: The family or its features have no integer form, or its numbers cannot be represented.
     """
     spec, features = model.spec, model.calibration
     if len(features) == 0:
         raise InputError(f"model {spec.name} has no calibration features; train it again")
-    if spec.family == "rf":
-        return IntegerModel(spec, quantise_forest(model.estimator, len(spec.feature_set), len(spec.classes)))
-    if spec.family not in ("logreg", "mlp"):
-        raise InputError(f"family {spec.family!r} has no integer form; choose one of logreg, mlp, rf")
+    form = portable(model)
+    if is_forest(spec):
+        return IntegerModel(spec, quantise_forest(form, len(spec.feature_set), len(spec.classes)))
 
     expected = model.predict_proba_features(features)
-    scaler, unit = _quantise_scaler(model)
-    weights, biases = _dense_layers(model)
+    scaler, unit = _quantise_scaler(form[0])
+    weights, biases = _dense_layers(form[1])
     candidates = sorted(
         itertools.product((8, 16), repeat=len(weights)),
         key=lambda bits: sum(w.size * b for w, b in zip(weights, bits, strict=True)),
@@ -64,16 +65,14 @@ def quantise(model: TrainedModel) -> IntegerModel:
     return IntegerModel(spec, network)
 
 
-def _dense_layers(model: TrainedModel) -> tuple[list[Matrix], list[Matrix]]:
-    classifier = model.estimator[-1]
-    if model.spec.family == "logreg":
+def _dense_layers(classifier: Any) -> tuple[list[Matrix], list[Matrix]]:
+    if hasattr(classifier, "coef_"):
         return [np.asarray(classifier.coef_)], [np.asarray(classifier.intercept_)]
     return [np.asarray(w).T for w in classifier.coefs_], [np.asarray(b) for b in classifier.intercepts_]
 
 
-def _quantise_scaler(model: TrainedModel) -> tuple[Scaler, float]:
+def _quantise_scaler(standard: Any) -> tuple[Scaler, float]:
     """Return the input scaler, and how many standard deviations one unit of its output is."""
-    standard = model.estimator[0]
     mean, deviation = np.asarray(standard.mean_), np.asarray(standard.scale_)
     unit = _INPUT_RANGE / 32767
     ratio = np.minimum(1 / (deviation * unit), 32767.0)  # beyond that, one count already saturates

@@ -55,7 +55,7 @@ def load_integer(path: Path, spec: ModelSpec) -> IntegerModel:
         for name, array in arrays.items():
             expected = _DTYPES.get(name, _DTYPES.get(name.partition("_")[2]))
             _require(expected is None or array.dtype == expected, f"{name} is {array.dtype}")
-        _check_body(body, len(spec.feature_set), len(spec.classes))
+        check_body(body, len(spec.feature_set), len(spec.classes))
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(f"{path} is not a usable integer model ({error}); {_ADVICE}") from error
     return IntegerModel(spec, body)
@@ -85,7 +85,12 @@ def _network(arrays: dict[str, NDArray[Any]]) -> Network:
     return Network(scaler, layers)
 
 
-def _check_body(body: Network | Forest, features: int, classes: int) -> None:
+def check_body(body: Network | Forest, features: int, classes: int) -> None:
+    """Refuse integers that could not run: wrong shapes, indices that lead nowhere, sums that could overflow.
+
+    Raises:
+        ValueError: Something of the kind; it says what.
+    """
     if isinstance(body, Forest):
         _check_forest(body, features, classes)
     else:

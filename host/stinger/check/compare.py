@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stinger.link.replay import ReplayResult
+from stinger.models.policy import Policy
 from stinger_export.integer.model import ONE, Decisions
 
 #: A margin between the two likeliest classes below which the estimator itself breaks a tie by rounding.
@@ -28,6 +29,7 @@ class Comparison:
         max_difference: Largest difference of a probability.
         bound: Largest difference allowed; 0 where every output bit must agree.
         failure: One line saying what is wrong, or None.
+        policy_samples: Samples at which the policy's on or off was compared, too.
     """
 
     levels: tuple[str, str]
@@ -37,6 +39,7 @@ class Comparison:
     max_difference: float
     bound: float
     failure: str | None
+    policy_samples: int = 0
 
     @property
     def name(self) -> str:
@@ -91,7 +94,14 @@ def feature_crc(feature: NDArray[np.int16]) -> NDArray[np.uint16]:
 
 
 def compare_exactly(
-    levels: tuple[str, str], expected: Decisions, ready: NDArray[np.bool_], result: ReplayResult
+    levels: tuple[str, str],
+    expected: Decisions,
+    ready: NDArray[np.bool_],
+    result: ReplayResult,
+    *,
+    on: NDArray[np.bool_] | None = None,
+    on_known: NDArray[np.bool_] | None = None,
+    policy: Policy | None = None,
 ) -> Comparison:
     """Compare a board's answers, in every output bit, with what the integer model says.
 
@@ -100,9 +110,18 @@ def compare_exactly(
         expected: Decisions of the integer model, one per ready sample.
         ready: Samples at which a window is complete, ``(samples,)``.
         result: The board's answers, one per sample.
+        on: Whether the policy must be on after each sample, ``(samples,)``; not compared if not given, or if the
+            answers do not tell.
+        on_known: Samples at which that is known; all, if not given.
+        policy: The policy itself, for boards that tell theirs: not every constant shows in every stream.
     """
     n = len(expected)
-    failure = first_difference(expected, ready, result)
+    switched = np.zeros(len(ready), dtype=np.bool_)
+    if on is not None and result.on is not None:
+        switched |= True if on_known is None else on_known
+    failure = first_difference(expected, ready, result, on, switched)
+    if failure is None and policy is not None and result.policy is not None:
+        failure = _constant_difference(policy, result.policy)
     both = ready & result.ready
     rows = np.flatnonzero(both[ready])
     label = result.label[both]
@@ -113,13 +132,20 @@ def compare_exactly(
     if failure is not None:
         failure = f"{levels[1]} is not {levels[0]}: {failure}"
     worst = float(difference.max()) if difference.size else 0.0
-    return Comparison(levels, n, flips, 0, worst, 0.0, failure)
+    return Comparison(levels, n, flips, 0, worst, 0.0, failure, int(switched.sum()))
 
 
-def first_difference(expected: Decisions, ready: NDArray[np.bool_], result: ReplayResult) -> str | None:
+def first_difference(
+    expected: Decisions,
+    ready: NDArray[np.bool_],
+    result: ReplayResult,
+    on: NDArray[np.bool_] | None = None,
+    switched: NDArray[np.bool_] | None = None,
+) -> str | None:
     """Name the first sample at which a board's answer differs from the integer model's, and the field.
 
-    Fields are looked at from cause to effect: window, features, scores, probabilities, label.
+    Fields are looked at from cause to effect: window, features, scores, probabilities, label, policy. Whether the
+    policy is on is compared at the samples marked in ``switched``.
     """
     if len(expected) == 0:
         return "there is no complete window to compare"
@@ -137,8 +163,9 @@ def first_difference(expected: Decisions, ready: NDArray[np.bool_], result: Repl
     }
     first = {name: np.flatnonzero((a != b).any(axis=1)) for name, (a, b) in fields.items()}
     differing = {name: int(rows[0]) for name, rows in first.items() if rows.size}
-    if not differing:
-        return None
+    policy = _policy_difference(on, result.on, switched)
+    if not differing or (policy is not None and policy[0] < at_ready[min(differing.values())]):
+        return None if policy is None else policy[1]
     row = min(differing.values())
     name = next(name for name, at in differing.items() if at == row)
     a, b = fields[name]
@@ -146,6 +173,29 @@ def first_difference(expected: Decisions, ready: NDArray[np.bool_], result: Repl
         f"sample {int(at_ready[row])}: {name} {_plain(b[row])}, expected {_plain(a[row])} "
         f"({len(first[name])} of {len(expected)} windows differ there)"
     )
+
+
+def _policy_difference(
+    on: NDArray[np.bool_] | None, answer: NDArray[np.bool_] | None, switched: NDArray[np.bool_] | None
+) -> tuple[int, str] | None:
+    """Return the first sample at which the policy is not what it must be, and a line about it."""
+    if on is None or answer is None or switched is None:
+        return None
+    wrong = np.flatnonzero((on != answer) & switched)
+    if not wrong.size:
+        return None
+    at = int(wrong[0])
+    said, expected = ("on" if value else "off" for value in (answer[at], on[at]))
+    return (
+        at,
+        f"sample {at}: policy {said}, expected {expected} ({len(wrong)} of {switched.sum()} samples differ there)",
+    )
+
+
+def _constant_difference(expected: Policy, answer: Policy) -> str | None:
+    said = answer.to_json()
+    wrong = [name for name, value in expected.to_json().items() if said[name] != value]
+    return f"policy with {wrong[0]} {said[wrong[0]]}, expected {getattr(expected, wrong[0])}" if wrong else None
 
 
 def _plain(values: NDArray[np.integer]) -> str:

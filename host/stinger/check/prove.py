@@ -8,8 +8,8 @@ L3    generated C on the host
 L4    the same C on an (emulated) Cortex-M0+
 ===== ==========================================
 
-L2, L3 and L4 must agree in every output bit; L1 and emlearn approximate L0 as closely as float32 does; L2 stays
-within a stated loss of L0.
+L2, L3 and L4 must agree in every output bit, and on the policy's on or off after every sample, with a full window or
+without. L1 and emlearn approximate L0 as closely as float32 does; L2 stays within a stated loss of L0.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from numpy.typing import NDArray
 from stinger.check.compare import TIE, Comparison, compare_exactly, compare_probabilities
 from stinger.evaluation.metrics import accuracy, average_precision
 from stinger.link.replay import ReplayResult
+from stinger.models.policy import Policy
 from stinger.windows.replay import ReplayStream
 from stinger_export.bundle import Bundle
 from stinger_export.emlearn_header import run_emlearn
+from stinger_export.forms import is_forest
 from stinger_export.integer.model import ONE, Decisions
 from stinger_export.onnx_graph import run_onnx
 
@@ -53,6 +55,7 @@ class HostLevels:
         l1: Probabilities and labels of the ONNX graph.
         l2: Decisions of the integer model.
         emlearn: Probabilities and labels of the emlearn header.
+        on: Whether the integer model's policy is on after each sample, ``(samples,)``.
     """
 
     ready: NDArray[np.bool_]
@@ -60,6 +63,7 @@ class HostLevels:
     l1: tuple[Probabilities, NDArray[np.integer]]
     l2: Decisions
     emlearn: tuple[Probabilities, NDArray[np.integer]]
+    on: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class Proof:
         comparisons: All pairs of levels compared.
         metrics: For each level, ``accuracy`` on the held-out windows and, for two classes, ``pr_auc``.
         failures: One line for each thing that does not hold; empty when everything does.
+        policy: The model's policy, if it has one.
     """
 
     name: str
@@ -92,6 +97,7 @@ class Proof:
     comparisons: tuple[Comparison, ...]
     metrics: dict[str, dict[str, float]]
     failures: tuple[str, ...]
+    policy: Policy | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the proof as plain JSON values."""
@@ -99,6 +105,7 @@ class Proof:
             "model": self.name,
             "family": self.family,
             "metrics": self.metrics,
+            "policy": None if self.policy is None else self.policy.to_json(),
             "comparisons": [
                 {
                     "levels": list(c.levels),
@@ -107,6 +114,7 @@ class Proof:
                     "ties": c.ties,
                     "max_probability_difference": c.max_difference,
                     "bound": c.bound,
+                    "policy_samples": c.policy_samples,
                     "failure": c.failure,
                 }
                 for c in self.comparisons
@@ -127,12 +135,14 @@ def host_levels(bundle: Bundle, stream: ReplayStream) -> HostLevels:
     label, probability = run_onnx(bundle.onnx(), windows)
     with tempfile.TemporaryDirectory(prefix="stinger-emlearn-") as work:
         eml_label, eml_probability = run_emlearn(bundle.emlearn(), l2.feature, Path(work))
+    ready = stream.ready(bundle.spec.window)
     return HostLevels(
-        ready=stream.ready(bundle.spec.window),
+        ready=ready,
         l0=bundle.model.predict_proba_features(l2.feature),
         l1=(probability.astype(np.float64), label),
         l2=l2,
         emlearn=(eml_probability.astype(np.float64), eml_label),
+        on=bundle.integer.switch(stream.t_us, ready, windows, l2),
     )
 
 
@@ -155,8 +165,8 @@ def prove(
             it on purpose.
     """
     meant = bundle.integer.in_range(levels.l2.feature) if in_range_only else np.ones(len(levels.l2), dtype=np.bool_)
-    is_forest = bundle.spec.family == "rf"
-    eml_bound = EMLEARN_TREE_BOUND if is_forest else EMLEARN_NET_BOUND
+    forest = is_forest(bundle.spec)
+    eml_bound = EMLEARN_TREE_BOUND if forest else EMLEARN_NET_BOUND
     comparisons = [
         compare_probabilities(("L0", "L1"), levels.l0, *levels.l1, bound=ONNX_BOUND),
         compare_probabilities(
@@ -167,13 +177,16 @@ def prove(
             bound=INTEGER_BOUND,
             flips_allowed=1.0,  # what flips may cost is bounded by ACCURACY_LOSS
         ),
-        *(compare_exactly(("L2", name), levels.l2, levels.ready, result) for name, result in boards.items()),
+        *(
+            compare_exactly(("L2", name), levels.l2, levels.ready, result, on=levels.on, policy=bundle.spec.policy)
+            for name, result in boards.items()
+        ),
         compare_probabilities(
             ("L0", "emlearn"),
             levels.l0,
             *levels.emlearn,
             bound=eml_bound,
-            tie=TIE if is_forest else 2 * eml_bound,
+            tie=TIE if forest else 2 * eml_bound,
         ),
     ]
     failures = [c.failure for c in comparisons if c.failure is not None]
@@ -188,6 +201,7 @@ def prove(
         comparisons=tuple(comparisons),
         metrics=metrics,
         failures=tuple(f"{bundle.spec.name}: {line}" for line in failures),
+        policy=bundle.spec.policy,
     )
 
 

@@ -132,9 +132,9 @@ def markdown(
         "## Models",
         _grid(header, rows),
         "Held-out: measured by the board itself on windows no training saw. |Δp|: largest difference of a probability. "
-        "Flips: windows whose label L2 changes against L0. Exact: levels that agree in every output bit. Cycles: mean "
-        "per decision, features included, one new sample in and one decision out. Flash and RAM: classifier code, "
-        "model and stream state, in bytes.",
+        "Flips: windows whose label L2 changes against L0. Exact: levels that agree in every output bit, and after "
+        "every sample on the policy's on or off. Cycles: mean per decision, features and policy included, one new "
+        "sample in and one decision out. Flash and RAM: classifier code, model and stream state, in bytes.",
         "## Every pair of levels",
         _grid(
             ["model", "levels", "windows", "label flips", "ties", "largest |Δp|", "bound", "holds"],
@@ -154,6 +154,8 @@ def markdown(
             ],
         ),
     ]
+    if policies := [f"{proof.name}: {proof.policy.describe()}." for proof in proofs if proof.policy is not None]:
+        parts += ["## Policies", _bullets(policies)]
     if any(proof.metrics for proof in proofs):
         parts += ["## Held-out windows, level by level", _metric_grid(proofs)]
     if costs:

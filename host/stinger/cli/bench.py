@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,3 +39,71 @@ def host(
         f"\n{facts['processor']}, {facts['processors']} processors; {facts['system']}, "
         f"Python {facts['python']}, numpy {facts['numpy']}"
     )
+
+
+@app.command()
+def streaming(
+    style: Annotated[
+        list[str] | None, typer.Option(help="Who plays; repeatable. Default: standard steady nervous runner rapid.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Model family.")] = "rf",
+    features: Annotated[str, typer.Option(help="Feature set.")] = "rich",
+    train_sessions: Annotated[int, typer.Option(help="Sessions of each to train and tune on.")] = 6,
+    test_sessions: Annotated[int, typer.Option(help="Sessions of each that are held out.")] = 8,
+    minutes: Annotated[float, typer.Option(help="Length of a session.")] = 5.0,
+    max_on: Annotated[float, typer.Option(help="Share of neutral time a tuned policy may be on.")] = 0.1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sessions and of training.")] = 1,
+    workers: Annotated[int | None, typer.Option(min=1, help="Styles at a time; default: the processors.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in markdown.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Compare tuned policies with the stock policy at equal anticipated share, on synthetic people."""
+    from stinger.workflow import bench_streaming
+
+    options = bench_streaming.StreamingBenchOptions(
+        styles=tuple(style or bench_streaming.FIVE),
+        family=model,
+        features=features,
+        train_sessions=train_sessions,
+        test_sessions=test_sessions,
+        minutes=minutes,
+        max_on=max_on,
+        seed=seed,
+        workers=workers,
+    )
+    report = bench_streaming.bench_streaming(options, to_stderr())
+    if json:
+        print_json(report)
+    elif markdown:
+        typer.echo(bench_streaming.markdown(report))
+    else:
+        print_table(*bench_streaming.table(report))
+
+
+@app.command()
+def people(
+    train_dir: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset of `stinger explore`, people known.")],
+    baseline: Annotated[
+        list[str] | None, typer.Option(help="Family to compare with; repeatable. Default: logreg mlp rf et.")
+    ] = None,
+    baselines: Annotated[bool, typer.Option(help="Compare with families on float features.")] = True,
+    rotations: Annotated[int, typer.Option(min=1, help="Turned copies of each training window.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of rotations and of training.")] = 1,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in markdown.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Leave out each person in turn: what features, mirroring and turning add for people never met."""
+    from stinger.windows.store import read_dataset
+    from stinger.workflow import unseen
+
+    compared = tuple(baseline or unseen.BASELINES) if baselines else ()
+    options = unseen.UnseenOptions(baselines=compared, rotations=rotations, seed=seed)
+    report = unseen.bench_people(read_dataset(train_dir), options, to_stderr())
+    if json:
+        print_json(report)
+    elif markdown:
+        typer.echo(unseen.markdown(report))
+    else:
+        print_table(*unseen.table(report))
+        for line in unseen.facts(report):
+            typer.echo(line)

@@ -22,109 +22,51 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stinger.errors import UsageError
+from stinger.features.arithmetic import INT16_MAX, isqrt, mean, std
+from stinger.features.base import MAX_WINDOW, BlockFeatures, FeatureSet, check_window, find_triads
 
-#: Largest window for which every intermediate value provably fits the device's 64-bit arithmetic.
-MAX_WINDOW = 1024
-_INT16_MAX = 32767
-#: Values of windows computed at a time.
-_BLOCK_VALUES = 1 << 15
+__all__ = ["MAX_WINDOW", "FeatureSet", "SummaryFeatures", "feature_set", "isqrt"]
 
 
 @dataclass(frozen=True)
-class FeatureSet:
-    """An integer feature set for one window shape.
-
-    Attributes:
-        name: ``summary`` or ``rich``.
-        channel_names: Names of the window's channels, in order.
-        window: Samples per window.
-        triads: Index of the first channel of each (x, y, z) triad whose magnitude is used.
-    """
-
-    name: str
-    channel_names: tuple[str, ...]
-    window: int
-    triads: tuple[int, ...]
+class SummaryFeatures(BlockFeatures):
+    """``summary`` or ``rich`` features for one window shape."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Name of each feature, in the order of the vector."""
-        kinds = ("mean", "std", "max", "mean_abs") if self.name == "rich" else ("mean", "std", "max")
-        per_channel = [f"{kind}_{channel}" for kind in kinds for channel in self.channel_names]
-        per_triad = [f"{kind}_|{self.channel_names[t][:-1]}|" for t in self.triads for kind in ("mean", "std", "max")]
-        return tuple(per_channel + per_triad)
+        return summary_names(self.channel_names, self.triads, rich=self.name == "rich")
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def compute(self, windows: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Compute the features of many windows.
-
-        Args:
-            windows: Shape ``(n, window, channels)``, int16.
-
-        Returns:
-            Shape ``(n, features)``, int16, bit for bit what the device computes.
-
-        Raises:
-            UsageError: The windows have another shape or type.
-        """
-        expected = (self.window, len(self.channel_names))
-        if windows.dtype != np.int16 or windows.shape[1:] != expected:
-            raise UsageError(
-                f"features need int16 windows of shape (n, {expected[0]}, {expected[1]}), "
-                f"got {windows.dtype}{windows.shape}"
-            )
-        vectors = np.empty((len(windows), len(self)), dtype=np.int16)
-        block = max(1, _BLOCK_VALUES // (self.window * max(1, len(self.channel_names))))
-        for at in range(0, len(windows), block):
-            vectors[at : at + block] = self._block(windows[at : at + block])
-        return vectors
-
-    def _block(self, windows: NDArray[np.int16]) -> NDArray[np.int64]:
-        """Compute the features of so few windows that their intermediate values stay in the cache."""
-        x = windows.astype(np.int64)
-        magnitude = np.abs(x)
-        mean, std = _mean(x, 1), _std(x, 1)
-        blocks = [mean, std, magnitude.max(axis=1)]
+    def _block(self, windows: NDArray[Any]) -> NDArray[np.int64]:
+        # Samples first, windows last: every operation then runs along memory.
+        x = windows.transpose(1, 2, 0).astype(np.int64, order="C")
+        size = np.abs(x)
+        blocks = [mean(x, 1), std(x, 1), size.max(axis=0)]
         if self.name == "rich":
-            blocks.append(_mean(magnitude, 1))
+            blocks.append(mean(size, 1))
         for first in self.triads:
-            m = isqrt((x[:, :, first : first + 3] ** 2).sum(axis=2))[:, :, None]
-            blocks += [_mean(m, 2), _std(m, 2), (m.max(axis=1) + 1) // 2]
-        vector: NDArray[np.int64] = np.concatenate(blocks, axis=1)
-        limited: NDArray[np.int64] = vector.clip(max=_INT16_MAX)
-        return limited
+            m = isqrt((x[:, first : first + 3] ** 2).sum(axis=1))
+            blocks.append(np.stack([mean(m, 2), std(m, 2), (m.max(axis=0) + 1) // 2]))
+        vectors: NDArray[np.int64] = np.concatenate(blocks).T
+        return vectors.clip(max=INT16_MAX)
 
 
-def isqrt(x: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Integer square root: the largest ``r`` with ``r*r <= x``, elementwise, for ``0 <= x < 2**52``."""
-    root = np.sqrt(x.astype(np.float64)).astype(np.int64)
-    root -= root * root > x
-    root += (root + 1) * (root + 1) <= x
-    return root
+def summary_names(channel_names: Sequence[str], triads: Sequence[int], *, rich: bool) -> tuple[str, ...]:
+    """Name the features of a ``summary`` or ``rich`` set, integer or float: by kind, then by channel or triad."""
+    kinds = ("mean", "std", "max", "mean_abs") if rich else ("mean", "std", "max")
+    per_channel = [f"{kind}_{channel}" for kind in kinds for channel in channel_names]
+    per_triad = [f"{kind}_|{channel_names[t][:-1]}|" for t in triads for kind in ("mean", "std", "max")]
+    return tuple(per_channel + per_triad)
 
 
-def _mean(x: NDArray[np.int64], unit: int) -> NDArray[np.int64]:
-    n = x.shape[1]
-    mean: NDArray[np.int64] = (2 * x.sum(axis=1) + unit * n) // (2 * unit * n)
-    return mean
-
-
-def _std(x: NDArray[np.int64], unit: int) -> NDArray[np.int64]:
-    n = x.shape[1]
-    spread = n * (x * x).sum(axis=1) - x.sum(axis=1) ** 2
-    halves = isqrt((4 // (unit * unit)) * spread // (n * n))
-    return (halves + 1) // 2
-
-
-def feature_set(name: str, channel_names: Sequence[str], window: int) -> FeatureSet:
-    """Look up an integer feature set.
+def feature_set(name: str, channel_names: Sequence[str], window: int) -> SummaryFeatures:
+    """Look up ``summary`` or ``rich``; `stinger.features.sets` knows the others too.
 
     Args:
         name: ``summary`` (mean, std, max per channel) or ``rich`` (also mean of absolute values, and mean, std
@@ -137,15 +79,6 @@ def feature_set(name: str, channel_names: Sequence[str], window: int) -> Feature
     """
     if name not in ("summary", "rich"):
         raise UsageError(f"unknown feature set {name!r}; known: summary, rich")
-    if not 2 <= window <= MAX_WINDOW:
-        raise UsageError(f"a window must have 2 to {MAX_WINDOW} samples, not {window}")
+    check_window(window)
     channels = tuple(channel_names)
-    triads: tuple[int, ...] = ()
-    if name == "rich":
-        triads = tuple(i for i in range(len(channels) - 2) if _is_triad(channels[i : i + 3]))
-    return FeatureSet(name, channels, window, triads)
-
-
-def _is_triad(names: tuple[str, ...]) -> bool:
-    stems = {n[:-1] for n in names}
-    return len(stems) == 1 and [n[-1:].lower() for n in names] == ["x", "y", "z"]
+    return SummaryFeatures(name, channels, window, find_triads(channels) if name == "rich" else ())

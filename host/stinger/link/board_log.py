@@ -1,8 +1,9 @@
 """The board log: samples and decisions of a live board in a CSV file, for `stinger check --log`.
 
 The first line is ``# stinger-board-log 1 model=<hash>``, the second the header ``sequence,t_us,gap``, the channel
-names, ``ready,label,feature_crc,cycles``, ``p_0`` to ``p_{K-1}``, ``score_0`` to ``score_{M-1}``. All cells are
-integers; label, feature_crc, p and score are empty while the window is not full.
+names, ``ready,label,feature_crc,cycles,on``, ``p_0`` to ``p_{K-1}``, ``score_0`` to ``score_{M-1}``. All cells are
+integers; label, feature_crc, p and score are empty while the window is not full. ``on`` is what the policy says, with
+a full window or without; logs from before there were policies have no such column.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _INTEGER = re.compile(r"-?[0-9]{1,10}")
 _U32 = (0, 0xFFFFFFFF)
 _FIXED = {"sequence": _U32, "t_us": _U32, "gap": (0, 1)}
 _VERDICT = {"ready": (0, 1), "label": (0, 255), "feature_crc": (0, 0xFFFF), "cycles": _U32}
+_POLICY = {"on": (0, 1)}
 _INT16 = (-0x8000, 0x7FFF)
 _INT32 = (-0x80000000, 0x7FFFFFFF)
 
@@ -78,7 +80,7 @@ class BoardLogWriter:
     def __init__(self, path: Path, model_hash: str, channels: Sequence[str], classes: int) -> None:
         if _FIRST_LINE.fullmatch(f"# stinger-board-log 1 model={model_hash}") is None:
             raise UsageError(f"a board log cannot name the model {model_hash!r}")
-        taken = {*_FIXED, *_VERDICT, *(f"p_{k}" for k in range(classes))}
+        taken = {*_FIXED, *_VERDICT, *_POLICY, *(f"p_{k}" for k in range(classes))}
         for name in channels:
             if _NAME.fullmatch(name) is None or name in taken:
                 raise UsageError(f"a board log cannot have a channel named {name!r}")
@@ -148,7 +150,7 @@ class BoardLogWriter:
     def _start(self, scores: int) -> None:
         self._scores = scores
         p, s = (f"p_{k}" for k in range(self._classes)), (f"score_{k}" for k in range(scores))
-        header = (*_FIXED, *self._channels, *_VERDICT, *p, *s)
+        header = (*_FIXED, *self._channels, *_VERDICT, *_POLICY, *p, *s)
         self._put((f"# stinger-board-log 1 model={self._model_hash}", ",".join(header)))
         self._put(self._row(sample, decision) for sample, decision in self._waiting)
         self._waiting.clear()
@@ -156,9 +158,10 @@ class BoardLogWriter:
     def _row(self, sample: Sample, decision: Decision) -> str:
         cells: list[object] = [decision.of, sample.t_us, int(sample.gap), *sample.values, int(decision.ready)]
         if decision.ready:
-            cells += [decision.label, decision.feature_crc, decision.cycles, *decision.probability, *decision.score]
+            cells += [decision.label, decision.feature_crc, decision.cycles, int(decision.on)]
+            cells += [*decision.probability, *decision.score]
         else:
-            cells += ["", "", decision.cycles, *[""] * (self._classes + (self._scores or 0))]
+            cells += ["", "", decision.cycles, int(decision.on), *[""] * (self._classes + (self._scores or 0))]
         return ",".join(map(str, cells))
 
     def _put(self, lines: Iterable[str]) -> None:
@@ -200,13 +203,13 @@ class _Reader:
         if first is None:
             raise self._error("not the first line of a board log; record one with `stinger monitor --log`")
         header = (self._next() or "").split(",")
-        channels, classes, scores = self._shape(header)
-        limits = [
-            *_FIXED.values(), *[_INT16] * channels, *_VERDICT.values(), *[(0, ONE)] * classes, *[_INT32] * scores
-        ]  # fmt: skip
+        channels, classes, scores, policy = self._shape(header)
+        limits = [*_FIXED.values(), *[_INT16] * channels, *_VERDICT.values(), *policy.values()]
+        limits += [*[(0, ONE)] * classes, *[_INT32] * scores]
         columns = [array("q") for _ in header]
         ready_at = 3 + channels
-        optional = {ready_at + 1, ready_at + 2, *range(ready_at + 4, len(header))}
+        first_p = ready_at + len(_VERDICT) + len(policy)
+        optional = {ready_at + 1, ready_at + 2, *range(first_p, len(header))}
         while (text := self._next()) is not None:
             cells = text.split(",")
             if len(cells) != len(header):
@@ -222,7 +225,7 @@ class _Reader:
             raise self._error("the log has no rows; record for longer")
 
         data = [np.frombuffer(column, np.int64) for column in columns]
-        verdict = data[ready_at:]
+        verdict = data[ready_at:first_p]
 
         def table(chosen: list[NDArray[np.int64]]) -> NDArray[np.int64]:
             return np.stack(chosen, axis=1) if chosen else np.zeros((n, 0), np.int64)
@@ -239,9 +242,10 @@ class _Reader:
                 label=verdict[1].astype(np.uint8),
                 feature_crc=verdict[2].astype(np.uint16),
                 cycles=verdict[3].astype(np.uint32),
-                probability=table(verdict[4 : 4 + classes]).astype(np.uint16),
-                score=table(verdict[4 + classes :]).astype(np.int32),
+                probability=table(data[first_p : first_p + classes]).astype(np.uint16),
+                score=table(data[first_p + classes :]).astype(np.int32),
                 dropped=0,
+                on=verdict[4].astype(np.bool_) if policy else None,
             ),
         )
 
@@ -257,18 +261,23 @@ class _Reader:
         except UnicodeDecodeError as error:
             raise self._error("not plain text; this is no board log") from error
 
-    def _shape(self, header: list[str]) -> tuple[int, int, int]:
-        """Count channels, classes and scores, and make sure that this is exactly the header they give."""
+    def _shape(self, header: list[str]) -> tuple[int, int, int, dict[str, tuple[int, int]]]:
+        """Count channels, classes and scores, and make sure that this is exactly the header they give.
+
+        Returns:
+            The counts, and the policy's columns, if there are any.
+        """
         classes = sum(re.fullmatch(r"p_[0-9]+", name) is not None for name in header)
         scores = sum(re.fullmatch(r"score_[0-9]+", name) is not None for name in header)
-        channels = len(header) - len(_FIXED) - len(_VERDICT) - classes - scores
+        policy = _POLICY if ",cycles,on," in ",".join(header) else {}
+        channels = len(header) - len(_FIXED) - len(_VERDICT) - len(policy) - classes - scores
         names = header[3 : 3 + max(0, channels)]
         p, s = (f"p_{k}" for k in range(classes)), (f"score_{k}" for k in range(scores))
         valid = channels > 0 and classes > 0 and len(set(header)) == len(header)
         valid = valid and all(_NAME.fullmatch(name) for name in names)
-        if not valid or header != [*_FIXED, *names, *_VERDICT, *p, *s]:
+        if not valid or header != [*_FIXED, *names, *_VERDICT, *policy, *p, *s]:
             raise self._error("not the header of a board log; record it again with `stinger monitor --log`")
-        return channels, classes, scores
+        return channels, classes, scores, policy
 
     def _integer(self, column: str, cell: str, limits: tuple[int, int], empty: bool) -> int:
         if empty:

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stinger.errors import LinkError
+from stinger.errors import InputError, LinkError
 from stinger.link.frames import MAX_BODY, PROTOCOL
+from stinger.models.policy_settings import LIMITS, Policy
 
 _MAX_NAME = 64
 _MAX_CLASSES = 64
@@ -27,6 +28,7 @@ class ModelInfo:
         channels: Values per sample.
         period_us: Sample period in microseconds.
         classes: Class names; a label is an index into them.
+        policy: How its probabilities become on and off; None if they do not.
     """
 
     name: str
@@ -37,6 +39,7 @@ class ModelInfo:
     channels: int
     period_us: int
     classes: tuple[str, ...]
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,23 @@ def parse_hello(text: str) -> BoardInfo:
             channels=model.integer("channels", 1, 64),
             period_us=model.integer("period_us", 1, _MAX_U32),
             classes=model.names("classes"),
+            policy=_policy(model),
         ),
         replay_in_flight=limits.integer("replay_in_flight", 1, 1024),
         max_body=limits.integer("max_body", 64, MAX_BODY),
     )
+
+
+def _policy(model: _Fields) -> Policy | None:
+    if not model.has("policy"):
+        return None
+    policy = model.section("policy")
+    of_model = {name: model.integer(name, *LIMITS[name]) for name in ("window", "period_us")}
+    own = {name: policy.integer(name, *limits) for name, limits in LIMITS.items() if name not in of_model}
+    try:
+        return Policy(**of_model, **own)
+    except InputError as error:
+        raise LinkError(f"the board's answer to MLHELLO makes no sense: {error}; flash it again") from error
 
 
 class _Fields:
@@ -107,6 +123,9 @@ class _Fields:
         if not isinstance(value, Mapping):
             raise self._error(path or "it", "an object")
         self._values = value
+
+    def has(self, key: str) -> bool:
+        return key in self._values
 
     def section(self, key: str) -> _Fields:
         return _Fields(f"{self._path}{key}.", self._values.get(key))

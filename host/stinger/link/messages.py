@@ -16,6 +16,7 @@ _DECISION = struct.Struct("<IIIHBBBB")
 _END = struct.Struct("<III")
 _GAP = 1
 _READY = 1
+_ON = 2
 
 
 class FrameType(IntEnum):
@@ -79,6 +80,7 @@ class Decision:
         feature_crc: CRC-16 of the int16 feature vector, little-endian.
         probability: One value per class in units of 1/32768.
         score: The model's scores before they become probabilities, int32.
+        on: The policy is on; it can be so while a window fills, too.
     """
 
     of: int
@@ -89,6 +91,7 @@ class Decision:
     feature_crc: int = 0
     probability: tuple[int, ...] = ()
     score: tuple[int, ...] = ()
+    on: bool = False
 
     def pack(self) -> bytes:
         """Return the payload of a DECISION frame.
@@ -97,7 +100,7 @@ class Decision:
             LinkError: A value is out of range.
         """
         classes, scores = len(self.probability), len(self.score)
-        flags = _READY if self.ready else 0
+        flags = (_READY if self.ready else 0) | (_ON if self.on else 0)
         try:
             return _DECISION.pack(
                 self.of, self.t_us, self.cycles, self.feature_crc, flags, self.label, classes, scores
@@ -115,7 +118,7 @@ class Decision:
         of, t_us, cycles, crc, flags, label, classes, scores = _unpack_head(_DECISION, payload, "decision")
         size = _DECISION.size + 2 * classes + 4 * scores
         _check(len(payload) == size, f"decision of {classes} classes and {scores} scores", payload)
-        _check(flags <= _READY, f"decision with unknown flags {flags:#x}", payload)
+        _check(flags <= _READY | _ON, f"decision with unknown flags {flags:#x}", payload)
         values = struct.unpack_from(f"<{classes}H{scores}i", payload, _DECISION.size)
         probability, score = values[:classes], values[classes:]
         if flags & _READY:
@@ -123,7 +126,7 @@ class Decision:
             _check(all(p <= ONE for p in probability), "decision with a probability above 1", payload)
         else:
             _check(not (classes or scores or label or crc), "decision before the window is full", payload)
-        return cls(of, t_us, cycles, bool(flags & _READY), label, crc, probability, score)
+        return cls(of, t_us, cycles, bool(flags & _READY), label, crc, probability, score, bool(flags & _ON))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from stinger.errors import LinkError, UsageError
 from stinger.link.frames import Frame, encode_frame
 from stinger.link.info import ModelInfo
 from stinger.link.messages import Decision, End, FrameType, Sample
+from stinger.models.policy import Policy
 
 #: The host's frames name no session of their own; the board's do.
 _HOST_SESSION = 0
@@ -28,6 +29,8 @@ class ReplayResult:
         feature_crc: CRC-16 of the feature vector, uint16, shape ``(n,)``.
         cycles: Processor cycles per sample, uint32, shape ``(n,)``.
         dropped: Frames the board had to drop meanwhile.
+        on: The policy was on after the sample, bool, shape ``(n,)``; None in logs that do not tell.
+        policy: What the board says its policy is; None if it has none, or in logs.
     """
 
     ready: NDArray[np.bool_]
@@ -37,6 +40,8 @@ class ReplayResult:
     feature_crc: NDArray[np.uint16]
     cycles: NDArray[np.uint32]
     dropped: int
+    on: NDArray[np.bool_] | None = None
+    policy: Policy | None = None
 
 
 def hidden_gaps(t_us: NDArray[np.int64], gap_before: NDArray[np.bool_], period_us: int) -> NDArray[np.bool_]:
@@ -114,6 +119,8 @@ class Replay:
         self._score: NDArray[np.int32] | None = None
         self._feature_crc = np.zeros(n, np.uint16)
         self._cycles = np.zeros(n, np.uint32)
+        self._on = np.zeros(n, np.bool_)
+        self._policy = model.policy
 
     def frames(self, start: int, stop: int) -> bytes:
         """Return the wire bytes of samples ``start`` to ``stop``."""
@@ -155,7 +162,15 @@ class Replay:
         """Return all decisions; call it when ``ended`` is true."""
         score = self._score if self._score is not None else np.zeros((self.total, 0), np.int32)
         return ReplayResult(
-            self._ready, self._label, self._probability, score, self._feature_crc, self._cycles, self._dropped
+            ready=self._ready,
+            label=self._label,
+            probability=self._probability,
+            score=score,
+            feature_crc=self._feature_crc,
+            cycles=self._cycles,
+            dropped=self._dropped,
+            on=self._on,
+            policy=self._policy,
         )
 
     def where(self) -> str:
@@ -174,6 +189,7 @@ class Replay:
                 "which was not sent; flash it again"
             )
         self._cycles[i] = decision.cycles
+        self._on[i] = decision.on
         if decision.ready:
             self._store(i, decision)
         self.received += 1

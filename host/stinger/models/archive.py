@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import skops.io
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
 from stinger.errors import InputError
+from stinger.models.skops_io import UnsupportedTypeException, UntrustedTypesFoundException
+from stinger.models.skops_io import io as skops_io
 
 MAX_FILE = 64 * 2**20
 MAX_UNPACKED = 256 * 2**20
@@ -46,11 +46,21 @@ _ALLOWED = {
     ("sklearn.linear_model._logistic", "LogisticRegression", "ObjectNode"),
     ("sklearn.neural_network._multilayer_perceptron", "MLPClassifier", "ObjectNode"),
     ("sklearn.ensemble._forest", "RandomForestClassifier", "ObjectNode"),
+    ("sklearn.ensemble._forest", "ExtraTreesClassifier", "ObjectNode"),
     ("sklearn.tree._classes", "DecisionTreeClassifier", "ObjectNode"),
+    ("sklearn.tree._classes", "ExtraTreeClassifier", "ObjectNode"),
     ("sklearn.tree._tree", "Tree", "TreeNode"),
+    ("stinger.models.boosted", "HistGradientTreesClassifier", "ObjectNode"),
+    ("stinger.models.boosted", "XGBTreesClassifier", "ObjectNode"),
+    ("stinger.models.calibrated", "CalibratedRidgeClassifier", "ObjectNode"),
+    ("stinger.models.torch_net", "TorchCNNClassifier", "ObjectNode"),
+    ("stinger.models.torch_net", "TorchMLPClassifier", "ObjectNode"),
 }
 #: What skops does not trust by itself; its content is checked here and in `stinger.models.validate`.
-_TRUSTED = ["sklearn.tree._tree.Tree"]
+_TRUSTED = [
+    "sklearn.tree._tree.Tree",
+    *(f"{module}.{kind}" for module, kind, _ in sorted(_ALLOWED) if "stinger" in module),
+]
 
 
 def pack(estimator: Any) -> bytes:
@@ -60,7 +70,7 @@ def pack(estimator: Any) -> bytes:
         InputError: The estimator holds something that a stored model may not contain.
     """
     try:
-        raw = skops.io.dumps(estimator)
+        raw = skops_io.dumps(estimator)
     except UnsupportedTypeException as error:
         raise InputError(f"the estimator cannot be stored: {str(error).splitlines()[0]}") from error
     with zipfile.ZipFile(io.BytesIO(raw)) as source:
@@ -71,11 +81,14 @@ def pack(estimator: Any) -> bytes:
             if "file" in node:
                 content = _without_padding(source.read(node["file"]))
                 node["file"] = numbers.setdefault(content, f"{len(numbers)}.npy")
+    text = json.dumps(schema, separators=(",", ":"))
+    if len(numbers) >= MAX_ENTRIES or len(text) > MAX_SCHEMA or sum(map(len, numbers)) > MAX_FILE - len(text):
+        raise InputError("the estimator is larger than a stored model may be; use fewer or smaller trees or layers")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as target:
         for content, name in numbers.items():
             target.writestr(_entry(name), content)
-        target.writestr(_entry(_SCHEMA), json.dumps(schema, separators=(",", ":")))
+        target.writestr(_entry(_SCHEMA), text)
     return buffer.getvalue()
 
 
@@ -99,10 +112,10 @@ def unpack(data: bytes, name: str) -> Any:
             schema = json.loads(archive.read(_SCHEMA))
             for node in _nodes(schema):
                 _check_node(node, archive, name)
-        untrusted = set(skops.io.get_untrusted_types(data=data)) - set(_TRUSTED)
+        untrusted = set(skops_io.get_untrusted_types(data=data)) - set(_TRUSTED)
         if untrusted:
             raise InputError(_unwelcome(name, sorted(untrusted)[0]))
-        return skops.io.loads(data, trusted=_TRUSTED)
+        return skops_io.loads(data, trusted=_TRUSTED)
     except UntrustedTypesFoundException as error:
         raise InputError(_unwelcome(name, "an untrusted type")) from error
     except (

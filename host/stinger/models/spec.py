@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stinger.features.integer import FeatureSet, feature_set
+from stinger.features.base import FeatureSet
+from stinger.features.sets import feature_set
+from stinger.models.policy import Policy
 from stinger.sessions.session import Channel
 
 
@@ -18,8 +20,8 @@ class ModelSpec:
 
     Attributes:
         name: Short identifier, a valid C identifier.
-        family: ``logreg``, ``mlp`` or ``rf``.
-        features: Name of the integer feature set.
+        family: Name of the family; see `stinger.models.families.FAMILIES`.
+        features: Name of the feature set; see `stinger.features.sets.FEATURE_SETS`.
         window: Samples per window.
         period_us: Sample period the model was trained for, in microseconds.
         lead_us: Time from the window's end to the event it speaks of; 0 for labelled recordings.
@@ -29,6 +31,11 @@ class ModelSpec:
         data_hash: SHA-256 of the training dataset.
         options: Hyperparameters that differ from the family's defaults.
         metrics: Held-out metrics, as measured at training.
+        policy: How its probabilities become on and off, or None.
+        threshold: Of two classes, the second is answered where its probability is at least this; chosen on folds of
+            the training part. Without meaning for more classes.
+        trained_on: SHA-256 of each recording whose windows were learnt from, as far as the dataset knew them, so that
+            nobody measures on them.
     """
 
     name: str
@@ -43,10 +50,13 @@ class ModelSpec:
     data_hash: str
     options: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    policy: Policy | None = None
+    threshold: float = 0.5
+    trained_on: tuple[str, ...] = ()
 
     @property
     def feature_set(self) -> FeatureSet:
-        """The integer feature set, ready to compute."""
+        """The feature set, ready to compute."""
         return feature_set(self.features, [c.name for c in self.channels], self.window)
 
     def to_json(self) -> dict[str, Any]:
@@ -56,25 +66,26 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A fitted scikit-learn estimator on integer features, with its spec.
+    """A fitted estimator with its spec.
 
     Attributes:
         spec: The manifest.
-        estimator: ``Pipeline(scaler, classifier)`` for logreg and mlp, the bare forest for rf; fitted on the
-            integer features as float64, with labels 0..K-1.
-        calibration: Feature vectors of training windows, int16, shape ``(n, features)``; they set the ranges of
-            the integer model, so that exporting needs nothing but the model.
+        estimator: ``Pipeline(scaler, classifier)`` for logreg, ridge and mlp, else the bare classifier; fitted on the
+            features as float64, with labels 0..K-1.
+        calibration: Feature vectors of training windows, shape ``(n, features)``; int16 for integer feature sets,
+            float64 for the others. They set the ranges of the integer model, so that exporting needs nothing but the
+            model.
     """
 
     spec: ModelSpec
     estimator: Any
-    calibration: NDArray[np.int16]
+    calibration: NDArray[Any]
 
     def predict_proba(self, windows: NDArray[np.int16]) -> NDArray[np.float64]:
         """Class probabilities (parity level L0) of int16 windows ``(n, window, channels)``: ``(n, classes)``."""
         return self.predict_proba_features(self.spec.feature_set.compute(windows))
 
-    def predict_proba_features(self, features: NDArray[np.int16]) -> NDArray[np.float64]:
-        """Class probabilities of integer feature vectors ``(n, features)``: ``(n, classes)``."""
+    def predict_proba_features(self, features: NDArray[Any]) -> NDArray[np.float64]:
+        """Class probabilities of feature vectors ``(n, features)``: ``(n, classes)``."""
         proba: NDArray[np.float64] = self.estimator.predict_proba(features.astype(np.float64))
         return proba

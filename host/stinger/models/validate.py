@@ -7,20 +7,20 @@ looking. So an estimator from a file is never run: its weights are checked, and 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelBinarizer, StandardScaler
-from sklearn.tree import DecisionTreeClassifier
 
 from stinger.errors import InputError
+from stinger.models.boosted import Trees
+from stinger.models.calibrated import CalibratedRidgeClassifier
 from stinger.models.families import FAMILIES
 from stinger.models.spec import ModelSpec
 
@@ -29,6 +29,8 @@ MAX_UNITS = 4096
 MAX_TREES = 1000
 #: Most feature vectors a model carries for setting the ranges of its integer form.
 MAX_CALIBRATION = 4096
+#: Most bytes of them; it takes very long windows as features to get there.
+MAX_CALIBRATION_BYTES = 32 * 2**20
 
 
 def rebuilt(estimator: Any, spec: ModelSpec, name: str) -> Any:
@@ -48,7 +50,7 @@ def rebuilt(estimator: Any, spec: ModelSpec, name: str) -> Any:
     family = FAMILIES[spec.family]
     if not _options_fit(spec.options, family.defaults):
         raise InputError(f"{name}: its options are not those of a {spec.family}; train it again")
-    fresh = family.build(spec.seed, **spec.options)
+    fresh = family.unfitted(spec.seed, channels=len(spec.channels), **spec.options)
     features, classes = len(spec.feature_set), len(spec.classes)
     try:
         fits = _COPIES[spec.family](estimator, fresh, features, classes)
@@ -79,18 +81,27 @@ def _options_fit(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> boo
     return all(key in defaults and fits(value, defaults[key]) for key, value in options.items())
 
 
+def calibration_rows(features: int, dtype: Any) -> int:
+    """Most feature vectors of this length and type that a model carries for setting the ranges of its integer form."""
+    return max(1, min(MAX_CALIBRATION, MAX_CALIBRATION_BYTES // (features * int(np.dtype(dtype).itemsize))))
+
+
 def check_calibration(calibration: NDArray[Any], spec: ModelSpec, name: str) -> None:
-    """Refuse calibration features that are not int16 ``(1..MAX_CALIBRATION, features)``.
+    """Refuse calibration features that are not of the feature set's type, shape ``(1..calibration_rows, features)``.
 
     Raises:
         InputError: They are something else.
     """
     shape, features = calibration.shape, len(spec.feature_set)
-    if calibration.dtype != np.int16 or shape[1:] != (features,) or not 1 <= shape[0] <= MAX_CALIBRATION:
+    dtype = np.dtype(np.int16 if spec.feature_set.integer else np.float64)
+    most = calibration_rows(features, dtype)
+    if calibration.dtype != dtype or shape[1:] != (features,) or not 1 <= shape[0] <= most:
         raise InputError(
-            f"{name}: calibration is {calibration.dtype}{shape}, it must be int16 with {features} columns and "
-            f"1 to {MAX_CALIBRATION} rows; train the model again"
+            f"{name}: calibration is {calibration.dtype}{shape}, it must be {dtype} with {features} columns and "
+            f"1 to {most} rows; train the model again"
         )
+    if not np.isfinite(calibration).all():
+        raise InputError(f"{name}: calibration holds numbers that are not finite; train the model again")
 
 
 def _finite(array: Any, shape: tuple[int, ...]) -> bool:
@@ -118,13 +129,17 @@ def _scaler(estimator: Any, fresh: Any, features: int) -> bool:
     return bool((given.scale_ > 0).all())
 
 
-def _logreg(estimator: Any, fresh: Any, features: int, classes: int) -> bool:
+def _linear(estimator: Any, fresh: Any, features: int, classes: int) -> bool:
     if not _scaler(estimator, fresh, features):
         return False
     given: Any = estimator.steps[1][1]
     classifier: Any = fresh.steps[1][1]
     rows = 1 if classes == 2 else classes
-    if type(given) is not LogisticRegression or given.solver != "lbfgs" or not _labels(given, classes):
+    if type(given) is not type(classifier) or not _labels(given, classes):
+        return False
+    if type(given) is not CalibratedRidgeClassifier and (
+        type(given) is not LogisticRegression or given.solver != "lbfgs"
+    ):
         return False
     classifier.coef_, classifier.intercept_ = given.coef_, given.intercept_
     classifier.classes_, classifier.n_features_in_ = np.arange(classes), features
@@ -153,21 +168,62 @@ def _mlp(estimator: Any, fresh: Any, features: int, classes: int) -> bool:
 
 
 def _forest(estimator: Any, fresh: Any, features: int, classes: int) -> bool:
-    if type(estimator) is not RandomForestClassifier or not _labels(estimator, classes):
+    if type(estimator) is not type(fresh) or not _labels(estimator, classes):
         return False
-    given = estimator.estimators_
+    given, member = estimator.estimators_, type(fresh.estimator)
     if type(given) is not list or len(given) != fresh.n_estimators or len(given) > MAX_TREES:
         return False
-    if not all(type(tree) is DecisionTreeClassifier and _leads(tree.tree_, features, classes) for tree in given):
+    if not all(type(tree) is member and _leads(tree.tree_, features, classes) for tree in given):
         return False
     options = {option: getattr(fresh, option) for option in fresh.estimator_params}
-    fresh.estimators_ = [DecisionTreeClassifier(**options) for _ in given]
+    fresh.estimators_ = [member(**options) for _ in given]
     for copy, tree in zip(fresh.estimators_, given, strict=True):
         copy.tree_ = tree.tree_
     for part in (fresh, *fresh.estimators_):
-        part.n_features_in_, part.n_outputs_, part.n_classes_ = features, 1, classes
-        part.classes_ = np.arange(classes)
+        _describe_tree(part, features, classes)
     return True
+
+
+def _tree(estimator: Any, fresh: Any, features: int, classes: int) -> bool:
+    if type(estimator) is not type(fresh) or not _labels(estimator, classes):
+        return False
+    fresh.tree_ = estimator.tree_
+    _describe_tree(fresh, features, classes)
+    return _leads(estimator.tree_, features, classes)
+
+
+def _describe_tree(fresh: Any, features: int, classes: int) -> None:
+    fresh.n_features_in_, fresh.n_outputs_, fresh.n_classes_ = features, 1, classes
+    fresh.classes_ = np.arange(classes)
+
+
+def _boosted(estimator: Any, fresh: Any, features: int, classes: int) -> bool:
+    if type(estimator) is not type(fresh) or not _labels(estimator, classes):
+        return False
+    trees: Trees = estimator.trees_
+    fresh.keep(trees)
+    fresh.classes_, fresh.n_features_in_ = np.arange(classes), features
+    return trees.sound(features, 1 if classes == 2 else classes)
+
+
+def _torch(estimator: Any, fresh: Any, features: int, classes: int) -> bool:
+    if type(estimator) is not type(fresh) or not _labels(estimator, classes):
+        return False
+    weights, biases = estimator.coefs_, estimator.intercepts_
+    shapes = fresh.shapes(features, classes)
+    if type(weights) is not list or type(biases) is not list or not len(weights) == len(biases) == len(shapes):
+        return False
+    fresh.mean_, fresh.scale_ = estimator.mean_, estimator.scale_
+    fresh.coefs_, fresh.intercepts_ = list(weights), list(biases)
+    fresh.classes_, fresh.n_features_in_ = np.arange(classes), features
+    scaled = shapes[0][1]  # features of a perceptron, channels of a convolution
+    return bool(
+        _finite(fresh.mean_, (scaled,))
+        and _finite(fresh.scale_, (scaled,))
+        and (fresh.scale_ > 0).all()
+        and all(_finite(w, shape) for w, shape in zip(weights, shapes, strict=True))
+        and all(_finite(b, shape[:1]) for b, shape in zip(biases, shapes, strict=True))
+    )
 
 
 def _leads(tree: Any, features: int, classes: int) -> bool:
@@ -195,4 +251,16 @@ def _leads(tree: Any, features: int, classes: int) -> bool:
     )
 
 
-_COPIES = {"logreg": _logreg, "mlp": _mlp, "rf": _forest}
+#: How the weights of each family are checked and copied.
+_COPIES: dict[str, Callable[[Any, Any, int, int], bool]] = {
+    "logreg": _linear,
+    "ridge": _linear,
+    "mlp": _mlp,
+    "rf": _forest,
+    "et": _forest,
+    "hgb": _boosted,
+    "dt": _tree,
+    "xgb": _boosted,
+    "torch-mlp": _torch,
+    "torch-cnn": _torch,
+}

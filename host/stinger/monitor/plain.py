@@ -110,16 +110,21 @@ class _View:
         self._info = info
         self._statistics = statistics
         self._width = max(len("filling"), *(len(name) for name in info.model.classes))
+        self._has_policy = info.model.policy is not None
         self._time_us = 0
         self._last_us: int | None = None
         self._lost = 0
         self._dropped = 0
 
-    def header(self) -> tuple[str, str]:
+    def header(self) -> list[str]:
         model = self._info.model
-        who = f"# {self._info.board}, model {model.name} ({model.family}, {model.hash})"
+        who = [f"# {self._info.board}, model {model.name} ({model.family}, {model.hash})"]
+        if model.policy is not None:
+            who.append(f"# policy: {model.policy.describe()}")
         columns = "  ".join(f"{'p(' + name + ')':<{max(_BAR + 6, len(name) + 3)}}" for name in self._shown())
-        return who, f"# {'time_s':>8} {'sample':>8}  {'label':<{self._width}}  {columns}  {'us':>7}  notes"
+        switch = f"{'pol':<3}  " if self._has_policy else ""
+        who.append(f"# {'time_s':>8} {'sample':>8}  {'label':<{self._width}}  {switch}{columns}  {'us':>7}  notes")
+        return who
 
     def line(self, sample: Sample, decision: Decision) -> str:
         model = self._info.model
@@ -133,10 +138,11 @@ class _View:
         columns = "  ".join(
             f"{_bar(p):<{max(_BAR + 6, len(name) + 3)}}" for name, p in zip(shown, chosen, strict=False)
         )
+        switch = f"{'ON' if decision.on else 'off':<3}  " if self._has_policy else ""
         gap = self._advance(sample)
         cost = f"{self._info.cycles_to_us(decision.cycles):7.1f}" if self._info.clock_hz else f"{'-':>7}"
         return (
-            f"{self._time_us / 1e6:10.3f} {decision.of:8d}  {label:<{self._width}}  {columns}  {cost}"
+            f"{self._time_us / 1e6:10.3f} {decision.of:8d}  {label:<{self._width}}  {switch}{columns}  {cost}"
             f"  {' '.join(self._notes(gap))}"
         ).rstrip()
 

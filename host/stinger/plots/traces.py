@@ -156,11 +156,11 @@ def heading(figure: Figure, text: str) -> None:
     figure.suptitle(text if len(text) <= 70 else text[:69] + "…", fontsize=13, x=0.01, ha="left")
 
 
-def png_of(figure: Figure) -> bytes:
+def png_of(figure: Figure, dpi: int = _DPI) -> bytes:
     """Render without date or version, so that equal pictures are equal bytes."""
     FigureCanvasAgg(figure)
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
+    figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     return stream.getvalue()
 
 

@@ -85,13 +85,27 @@ def read_index(directory: Path, labels: NDArray[np.uint8], advice: str) -> Rows:
         ours = [row[len(_THEIRS) :] for row in rows]
     else:
         raise InputError(f"{directory / 'index.csv'}: unknown columns; explore again")
+    return Rows(_numbers(ours, names), _remarks(rows, labels))
+
+
+def read_exporter_index(directory: Path, labels: NDArray[np.uint8], advice: str) -> dict[str, NDArray[np.int64]]:
+    """Read the index that the Stinger's own exporter wrote: its filled columns by name.
+
+    Raises:
+        InputError: The file is missing, or has other columns or another number of rows.
+        ValueError: A cell is not what it must be.
+    """
+    header, rows = _read(directory / "index.csv", len(labels), advice)
+    if header != _THEIRS:
+        raise InputError(f"{directory / 'index.csv'}: unknown columns; explore again")
+    return _remarks(rows, labels)
+
+
+def _remarks(rows: Sequence[Sequence[str]], labels: NDArray[np.uint8]) -> dict[str, NDArray[np.int64]]:
     if [row[:2] for row in rows] != [[str(i), str(label)] for i, label in enumerate(labels.tolist())]:
         raise ValueError("index.csv: rows or labels differ from labels_u8.bin")
     remarks = {name: [row[2 + i] for row in rows] for i, name in enumerate(_EVENT_COLUMNS)}
-    return Rows(
-        _numbers(ours, names),
-        {name: np.array([int(cell) for cell in cells], np.int64) for name, cells in remarks.items() if all(cells)},
-    )
+    return {name: np.array([int(cell) for cell in cells], np.int64) for name, cells in remarks.items() if all(cells)}
 
 
 def _their_columns(dataset: Dataset) -> list[_Column]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -26,8 +27,9 @@ from stinger.files import read_bytes, replace_dir
 from stinger.sessions.session import Channel
 from stinger.windows.dataset import Dataset
 from stinger.windows.describe import MAX_WINDOW
+from stinger.windows.exported import exported_dataset, is_exported, sizes
 from stinger.windows.exporter import EXPORTER_KEYS
-from stinger.windows.index_file import MAX_INDEX_BYTES, index_files, read_index
+from stinger.windows.index_file import MAX_INDEX_BYTES, index_files, read_exporter_index, read_index
 from stinger.windows.labelled import MAX_CLASSES
 from stinger.windows.spill import unload
 
@@ -75,7 +77,7 @@ def write_dataset(dataset: Dataset, directory: Path) -> None:
 
 
 def read_dataset(directory: Path, *, whole: bool = False) -> Dataset:
-    """Read a dataset back.
+    """Read a dataset back, or one that the Stinger's own exporter wrote (`stinger.windows.exported`).
 
     Args:
         directory: Where it is.
@@ -87,13 +89,17 @@ def read_dataset(directory: Path, *, whole: bool = False) -> Dataset:
             stored hash says.
     """
     meta = _read_meta(directory)
+    theirs = is_exported(meta)
     try:
-        dataset = _read_arrays(directory, meta)
+        dataset = _read_exported(directory, meta) if theirs else _read_arrays(directory, meta)
         hashes = (data_hash(dataset), _whole_hash(dataset))
     except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
         what = " ".join(str(error).split())[:100]
         raise InputError(f"{directory}: meta.json or index.csv is damaged ({what}); explore again") from error
-    if hashes[0] != meta.get("data_hash") or (meta["version"] > 1 and hashes[1] != meta.get("whole_hash")):
+    # The exporter writes no hashes.
+    if not theirs and (
+        hashes[0] != meta.get("data_hash") or (meta["version"] > 1 and hashes[1] != meta.get("whole_hash"))
+    ):
         raise InputError(f"{directory}: the files were changed after they were written; explore again")
     return dataset if whole else dataset.without_embargoed()
 
@@ -170,6 +176,8 @@ def _read_meta(directory: Path) -> dict[str, Any]:
         meta = json.loads(read_bytes(path, _MAX_META_BYTES, _ADVICE))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON; explore again") from error
+    if isinstance(meta, dict) and is_exported(meta):
+        return meta
     if not isinstance(meta, dict) or FORMAT not in (meta.get("dataset"), meta.get("format")):
         raise InputError(f"{path} does not describe a dataset made by explore; explore the recording again")
     version = meta.get("version")
@@ -189,16 +197,7 @@ def _read_arrays(directory: Path, meta: dict[str, Any]) -> Dataset:
         raise ValueError("channels or meta")
     if meta["version"] > 1 and meta["channels"] != [channel.name for channel in channels]:
         raise ValueError("channels")
-    raw = read_bytes(directory / _FILES[0], _MAX_WINDOWS_BYTES, _ADVICE)
-    labels = np.frombuffer(read_bytes(directory / _FILES[1], MAX_INDEX_BYTES, _ADVICE), dtype=np.uint8)
-    expected = number * window * len(channels) * 2
-    if len(raw) != expected or len(labels) != number:
-        raise InputError(
-            f"{directory}: {number} windows take {expected} bytes and as many labels, "
-            f"found {len(raw)} and {len(labels)}; explore again"
-        )
-    if number and int(labels.max()) >= len(classes):
-        raise InputError(f"{directory}: label {labels.max()} of {len(classes)} classes; explore again")
+    windows, labels = _read_windows(directory, (number, window, len(channels)), len(classes))
     rows = read_index(directory, labels, _ADVICE)
     embargoed, subject = rows.ours["embargoed"] > 0, rows.ours["subject"]
     remarks = {**meta["meta"], "index": rows.remarks}
@@ -206,8 +205,8 @@ def _read_arrays(directory: Path, meta: dict[str, Any]) -> Dataset:
     if remarks.get("kind") == "shots" and "positives" in exporter:
         remarks["exporter"] = exporter
     return Dataset(
-        windows=np.frombuffer(raw, dtype="<i2").reshape(number, window, len(channels)).astype(np.int16),
-        labels=labels.copy(),
+        windows=windows,
+        labels=labels,
         classes=classes,
         session=rows.ours["session"],
         start=rows.ours["start"],
@@ -220,6 +219,27 @@ def _read_arrays(directory: Path, meta: dict[str, Any]) -> Dataset:
         embargoed=embargoed if embargoed.any() else None,
         subject=subject if (subject >= 0).any() else None,
     )
+
+
+def _read_exported(directory: Path, meta: dict[str, Any]) -> Dataset:
+    windows, labels = _read_windows(directory, sizes(meta), 2)
+    return exported_dataset(meta, windows, labels, read_exporter_index(directory, labels, _ADVICE))
+
+
+def _read_windows(
+    directory: Path, shape: tuple[int, int, int], classes: int
+) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    raw = read_bytes(directory / _FILES[0], _MAX_WINDOWS_BYTES, _ADVICE)
+    labels = np.frombuffer(read_bytes(directory / _FILES[1], MAX_INDEX_BYTES, _ADVICE), dtype=np.uint8)
+    expected = math.prod(shape) * 2
+    if len(raw) != expected or len(labels) != shape[0]:
+        raise InputError(
+            f"{directory}: {shape[0]} windows take {expected} bytes and as many labels, "
+            f"found {len(raw)} and {len(labels)}; explore again"
+        )
+    if len(labels) and int(labels.max()) >= classes:
+        raise InputError(f"{directory}: label {labels.max()} of {classes} classes; explore again")
+    return np.frombuffer(raw, dtype="<i2").reshape(shape).astype(np.int16), labels.copy()
 
 
 def _channel(entry: dict[str, Any]) -> Channel:

@@ -12,6 +12,7 @@ from stinger.check.prove import Proof, host_levels, prove
 from stinger.check.replay import replay_native, replay_port
 from stinger.errors import CheckFailedError, InputError
 from stinger.link.board_log import BoardLog, read_board_log
+from stinger.models.policy import MAX_MISSED
 from stinger.sessions.session import starts_after_gap
 from stinger.windows.replay import ReplayStream, stream_of
 from stinger.workflow.dataset import read_all
@@ -52,15 +53,17 @@ def check_port(bundle: Bundle, port: str, data: Path | None, progress: Progress)
     progress.step(f"replaying {len(stream):,} samples into the board at {port}")
     with progress.bar("replay") as show:
         info, result = replay_port(port, bundle, stream, show)
-    expected = bundle.integer.decide(stream.windows(bundle.spec.window))
-    return compare_exactly(("L2", info.board), expected, stream.ready(bundle.spec.window), result)
+    windows, ready = stream.windows(bundle.spec.window), stream.ready(bundle.spec.window)
+    expected = bundle.integer.decide(windows)
+    on = bundle.integer.switch(stream.t_us, ready, windows, expected)
+    return compare_exactly(("L2", info.board), expected, ready, result, on=on, policy=bundle.spec.policy)
 
 
 def check_log(bundle: Bundle, path: Path, progress: Progress) -> Comparison:
     """Compare a board's log with what the model says of the same samples.
 
     Samples that were lost on the way leave the board's window unknown until it has been filled anew; decisions in
-    between are not compared.
+    between are not compared. They leave its policy unknown until it starts afresh.
 
     Raises:
         CheckFailedError: The log is of another model.
@@ -79,8 +82,22 @@ def check_log(bundle: Bundle, path: Path, progress: Progress) -> Comparison:
     ready = stream.ready(window)
     # After a loss only the board knows what its window holds, until it has been filled anew.
     answers = replace(log.answers, ready=log.answers.ready & (ready | ~unknown))
-    expected = bundle.integer.decide(stream.windows(window))
-    return compare_exactly(("L2", "log"), expected, ready, answers)
+    windows = stream.windows(window)
+    expected = bundle.integer.decide(windows)
+    on = bundle.integer.switch(stream.t_us, ready, windows, expected)
+    known = _policy_known(log, bundle.spec.period_us)
+    return compare_exactly(("L2", "log"), expected, ready, answers, on=on, on_known=known)
+
+
+def _policy_known(log: BoardLog, period_us: int) -> np.ndarray:
+    """Mark the samples at which nothing was lost since the board's policy last started afresh."""
+    lost = np.diff(log.sequence, prepend=log.sequence[:1] - 1) != 1
+    lost[:1] = log.sequence[:1] != 0
+    silence = np.diff(log.t_us, prepend=log.t_us[:1]) % (1 << 32)
+    afresh = ~lost & (silence // MAX_MISSED >= period_us)
+    index = np.arange(len(lost))
+    last_loss = np.maximum.accumulate(np.where(lost, index, -1))
+    return last_loss <= np.maximum.accumulate(np.where(afresh, index, -1))
 
 
 def _stream_of_log(log: BoardLog, period_us: int) -> tuple[ReplayStream, np.ndarray]:

@@ -1,0 +1,102 @@
+"""What an exporter sees of a model: one of three kinds of scikit-learn estimator, whichever family it is of.
+
+Families differ in how they are fitted. What is left of most of them is a standardised linear layer, standardised layers
+of rectified linear units, or a forest of decision trees, and those the exporters know.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import LabelBinarizer, StandardScaler
+
+from stinger.errors import InputError
+from stinger.features.sets import require_on_device
+from stinger.models.spec import ModelSpec, TrainedModel
+
+#: Families whose models are a forest.
+FORESTS = ("rf", "et", "dt")
+#: Families whose models are standardised features and dense layers.
+NETWORKS = ("logreg", "ridge", "mlp", "torch-mlp")
+
+
+def require_exportable(spec: ModelSpec) -> None:
+    """Refuse a model that has no form on the device, before anything is made of it.
+
+    Raises:
+        InputError: Its family has none, or the device does not compute its features.
+    """
+    known = (*NETWORKS, *FORESTS)
+    if spec.family not in known:
+        raise InputError(
+            f"model {spec.name} cannot be exported: {spec.family} has no integer form; train one of {', '.join(known)}"
+        )
+    require_on_device(spec.features)
+
+
+def portable(model: TrainedModel) -> Any:
+    """Return the model as ``Pipeline(StandardScaler, LogisticRegression or MLPClassifier)``, or as a forest.
+
+    Its ``predict_proba`` is the model's own to float64 rounding.
+
+    Raises:
+        InputError: As `require_exportable`.
+    """
+    require_exportable(model.spec)
+    estimator: Any = model.estimator
+    if model.spec.family == "ridge":
+        return Pipeline([("scale", estimator[0]), ("classify", _logistic(estimator[1]))])
+    if model.spec.family == "torch-mlp":
+        return _perceptron(estimator)
+    if model.spec.family == "dt":
+        return _forest_of_one(estimator)
+    return estimator
+
+
+def is_forest(spec: ModelSpec) -> bool:
+    """Whether the portable form is a forest; a network otherwise."""
+    return spec.family in FORESTS
+
+
+def _logistic(linear: Any) -> LogisticRegression:
+    classifier = LogisticRegression()
+    classifier.coef_, classifier.intercept_ = linear.coef_, linear.intercept_
+    classifier.classes_, classifier.n_features_in_ = linear.classes_, linear.n_features_in_
+    return classifier
+
+
+def _perceptron(network: Any) -> Pipeline:
+    weights = [weight.T for weight in network.coefs_]
+    biases = list(network.intercepts_)
+    classes = len(network.classes_)
+    if classes == 2:
+        # A softmax of two logits is the logistic function of their difference.
+        weights[-1] = weights[-1][:, 1:] - weights[-1][:, :1]
+        biases[-1] = biases[-1][1:] - biases[-1][:1]
+    scaler = StandardScaler()
+    scaler.mean_, scaler.scale_, scaler.var_ = network.mean_, network.scale_, network.scale_**2
+    scaler.n_features_in_ = network.n_features_in_
+    if len(weights) == 1:
+        classifier: Any = LogisticRegression()
+        classifier.coef_, classifier.intercept_ = weights[0].T, biases[0]
+    else:
+        classifier = MLPClassifier([len(bias) for bias in biases[:-1]], activation="relu")
+        classifier.coefs_, classifier.intercepts_ = weights, biases
+        classifier.n_layers_, classifier.n_outputs_ = len(weights) + 1, len(biases[-1])
+        classifier.out_activation_ = "logistic" if classes == 2 else "softmax"
+        classifier._label_binarizer = LabelBinarizer().fit(np.arange(classes))
+    classifier.classes_, classifier.n_features_in_ = network.classes_, network.n_features_in_
+    return Pipeline([("scale", scaler), ("classify", classifier)])
+
+
+def _forest_of_one(tree: Any) -> RandomForestClassifier:
+    forest = RandomForestClassifier(1)
+    forest.estimators_ = [tree]
+    forest.classes_, forest.n_classes_ = tree.classes_, tree.n_classes_
+    forest.n_features_in_, forest.n_outputs_ = tree.n_features_in_, tree.n_outputs_
+    return forest

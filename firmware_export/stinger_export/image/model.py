@@ -1,0 +1,267 @@
+"""An integer model as the sections of an image, and back; docs/mlmd.md has every byte.
+
+Tables have the layout of the structs in ``stinger_ml.h``, so that a board runs them where they lie. What is read is
+validated completely: an image from anywhere is a model that runs without overflow and ends, or it is refused.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stinger.errors import InputError, StingerError
+from stinger.files import read_bytes, write_bytes
+from stinger.models.policy import Policy
+from stinger.models.spec import ModelSpec
+from stinger.sessions.session import Channel
+from stinger_export.image.sections import MAX_BYTES, Section, pack, unpack
+from stinger_export.integer.layout import padded, read_weights, stored_weights
+from stinger_export.integer.model import Forest, IntegerModel, Layer, Network, Scaler
+from stinger_export.integer.store import check_body
+
+#: Tags in the order that an image has them; there are several layers or one set of trees.
+ORDER = ("FORM", "NAME", "CLAS", "CHAN", "HASH", "SCAL", "LAYR", "TREE", "POLI")
+#: Number of each feature set in an image, as in ``stinger_feature_set``.
+FEATURE_CODES = {"summary": 0, "rich": 1, "coupled": 2}
+_FORM = struct.Struct("<IIHBBBBBBBBxx")
+_POLICY = struct.Struct("<III5HBB")
+_POLICY_FIELDS = (
+    "period_us", "stale_us", "min_on_us", "attack", "release", "on", "off", "gate_lsb", "gyro", "positive",
+)  # fmt: skip
+_LAYER = struct.Struct("<HHBBH")
+_TREES = struct.Struct("<HHHH")
+_SCALER = np.dtype([("offset", "<i4"), ("scale", "<i2"), ("shift", "u1"), ("zero", "u1")])
+_ROW = np.dtype([("bias", "<i4"), ("scale", "<u2"), ("pre", "u1"), ("post", "u1")])
+_NODE = np.dtype([("threshold", "<i2"), ("left", "<i2"), ("right", "<i2"), ("feature", "u1"), ("zero", "u1")])
+#: A row of padding computes a 0 that nobody reads; its shift must still be one that C allows.
+_EMPTY_ROW = (0, 0, 0, 1)
+_ADVICE = "export the model again"
+_HASH_BYTES = 32
+
+
+def to_image(model: IntegerModel) -> bytes:
+    """Write an integer model as an image; the same model gives the same bytes.
+
+    Raises:
+        InputError: It is too large for a board, or its features are none that a board computes.
+    """
+    spec = model.spec
+    if spec.features not in FEATURE_CODES:
+        raise InputError(f"no board computes {spec.features} features; choose {' or '.join(FEATURE_CODES)}")
+    form = _FORM.pack(
+        spec.period_us,
+        spec.lead_us,
+        spec.window,
+        len(spec.channels),
+        len(spec.classes),
+        FEATURE_CODES[spec.features],
+        len(spec.feature_set),
+        int(isinstance(model.body, Forest)),
+        *_triads(spec),
+    )
+    sections = [
+        Section("FORM", form),
+        Section("NAME", _strings([spec.name, spec.family])),
+        Section("CLAS", _strings(spec.classes)),
+        Section("CHAN", _strings([part for c in spec.channels for part in (c.name, c.unit, repr(float(c.scale)))])),
+        Section("HASH", bytes.fromhex(spec.data_hash) + bytes.fromhex(model.hash)),
+    ]
+    if isinstance(model.body, Forest):
+        sections.append(Section("TREE", _forest_bytes(model.body)))
+    else:
+        sections.append(Section("SCAL", _scaler_bytes(model.body.scaler)))
+        sections += [Section("LAYR", _layer_bytes(layer)) for layer in model.body.layers]
+    if spec.policy is not None:
+        sections.append(Section("POLI", _POLICY.pack(*(getattr(spec.policy, name) for name in _POLICY_FIELDS))))
+    return pack(sections)
+
+
+def from_image(data: bytes, name: str = "image") -> IntegerModel:
+    """Read an image.
+
+    Args:
+        data: The whole image.
+        name: What to call it in messages.
+
+    Returns:
+        The model; of its spec, ``seed``, ``options`` and ``metrics`` are empty, as a board has no use for them.
+
+    Raises:
+        InputError: It is not an image, or one of a model that could not run.
+    """
+    sections = [section for section in unpack(data, name) if section.tag.isupper()]
+    try:
+        model = _model(sections)
+    except (ValueError, KeyError, IndexError, struct.error, UnicodeDecodeError, StingerError) as error:
+        what = " ".join(str(error).split())[:120]
+        raise InputError(f"{name} holds no usable model ({what}); {_ADVICE}") from error
+    if model.hash != _section(sections, "HASH")[_HASH_BYTES:].hex():
+        raise InputError(f"{name}: its integers are not those that its hash names; {_ADVICE}")
+    return model
+
+
+def write_model_image(model: IntegerModel, path: Path) -> None:
+    """Write an image file, completely or not at all.
+
+    Raises:
+        InputError: The model does not fit an image, or the place cannot be written.
+    """
+    write_bytes(path, to_image(model))
+
+
+def read_model_image(path: Path) -> IntegerModel:
+    """Read an image file; see `from_image`."""
+    return from_image(read_bytes(path, MAX_BYTES, _ADVICE), path.name)
+
+
+def _strings(texts: Any) -> bytes:
+    return b"".join(text.encode("utf-8") + b"\0" for text in texts)
+
+
+def _texts(payload: bytes) -> list[str]:
+    if payload[-1:] != b"\0":
+        raise ValueError("a text has no end")
+    texts = payload[:-1].decode("utf-8").split("\0")
+    if not all(len(text) <= 64 and (text.isprintable() or not text) for text in texts):
+        raise ValueError("a text is too long or not printable")
+    return texts
+
+
+def _triads(spec: ModelSpec) -> tuple[int, int, int]:
+    """Number of triads, and the first channel of each; 0 where there is none."""
+    triads = spec.feature_set.triads
+    first, second = (*triads, 0, 0)[:2]
+    return len(triads), first, second
+
+
+def _scaler_bytes(scaler: Scaler) -> bytes:
+    table = np.zeros(len(scaler.scale), dtype=_SCALER)
+    table["offset"], table["scale"], table["shift"] = scaler.offset, scaler.scale, scaler.shift
+    return table.tobytes()
+
+
+def _layer_bytes(layer: Layer) -> bytes:
+    rows, inputs = layer.weight.shape
+    table = np.array([_EMPTY_ROW] * padded(rows, inputs)[0], dtype=_ROW)
+    for column in ("bias", "scale", "pre", "post"):
+        table[column][:rows] = getattr(layer, column)
+    stored = stored_weights(layer.weight)
+    head = _LAYER.pack(rows, inputs, 8 * stored.dtype.itemsize, 0, 0)
+    return head + table.tobytes() + stored.astype(stored.dtype.newbyteorder("<")).tobytes()
+
+
+def _forest_bytes(forest: Forest) -> bytes:
+    table = np.zeros(len(forest.feature), dtype=_NODE)
+    for column in ("threshold", "left", "right", "feature"):
+        table[column] = getattr(forest, column)
+    roots = np.zeros(len(forest.roots) + len(forest.roots) % 2, dtype="<i2")
+    roots[: len(forest.roots)] = forest.roots
+    head = _TREES.pack(len(forest.roots), len(table), len(forest.leaves), 0)
+    return head + table.tobytes() + roots.tobytes() + forest.leaves.astype("<u2").tobytes()
+
+
+def _section(sections: list[Section], tag: str) -> bytes:
+    found = [section.payload for section in sections if section.tag == tag]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} sections {tag}")
+    return found[0]
+
+
+def _model(sections: list[Section]) -> IntegerModel:
+    if unknown := sorted({section.tag for section in sections} - set(ORDER)):
+        raise ValueError(f"unknown section {unknown[0]}")
+    places = [ORDER.index(section.tag) for section in sections]
+    if places != sorted(places):
+        raise ValueError("sections in another order")
+    form = _section(sections, "FORM")
+    period_us, lead_us, window, channels, classes, features, length, trees, *triads = _FORM.unpack(form)
+    codes = {code: name for name, code in FEATURE_CODES.items()}
+    name, family = _texts(_section(sections, "NAME"))
+    hashes = _section(sections, "HASH")
+    spec = ModelSpec(
+        name=name,
+        family=family,
+        features=codes[features],
+        window=window,
+        period_us=period_us,
+        lead_us=lead_us,
+        channels=_channels(_texts(_section(sections, "CHAN"))),
+        classes=tuple(_texts(_section(sections, "CLAS"))),
+        seed=0,
+        data_hash=hashes[:_HASH_BYTES].hex(),
+    )
+    if len(spec.channels) != channels or len(spec.classes) != classes or not 2 <= classes <= 32:
+        raise ValueError("number of channels or classes")
+    if period_us < 1 or len(hashes) != _HASH_BYTES + 8 or len(spec.feature_set) != length:
+        raise ValueError("period, hash or number of features")
+    if tuple(triads) != _triads(spec) or any(form[-2:]):
+        raise ValueError("triads")
+    if any(section.tag == "POLI" for section in sections):
+        values = dict(zip(_POLICY_FIELDS, _POLICY.unpack(_section(sections, "POLI")), strict=True))
+        policy = Policy(window=window, **values)
+        policy.check_fits(window=window, period_us=period_us, channels=channels, classes=classes)
+        spec = replace(spec, policy=policy)
+    body = _forest(_section(sections, "TREE"), classes) if trees else _network(sections, length)
+    if trees not in (0, 1) or {s.tag for s in sections} & ({"SCAL", "LAYR"} if trees else {"TREE"}):
+        raise ValueError("both trees and layers")
+    check_body(body, length, classes)
+    return IntegerModel(spec, body)
+
+
+def _channels(texts: list[str]) -> tuple[Channel, ...]:
+    if len(texts) % 3 or not texts:
+        raise ValueError("number of texts of channels")
+    channels = tuple(Channel(texts[i], texts[i + 1], float(texts[i + 2])) for i in range(0, len(texts), 3))
+    if not all(np.isfinite(channel.scale) and channel.scale > 0 and channel.name for channel in channels):
+        raise ValueError("a channel's name or scale")
+    return channels
+
+
+def _network(sections: list[Section], features: int) -> Network:
+    table = np.frombuffer(_section(sections, "SCAL"), dtype=_SCALER)
+    if len(table) != features or table["zero"].any():
+        raise ValueError("scaler")
+    scaler = Scaler(*(_native(table[name]) for name in ("scale", "offset", "shift")))
+    return Network(scaler, tuple(_layer(section.payload) for section in sections if section.tag == "LAYR"))
+
+
+def _layer(payload: bytes) -> Layer:
+    rows, inputs, bits, *zero = _LAYER.unpack_from(payload)
+    if bits not in (8, 16) or any(zero) or not 1 <= rows <= 1024 or not 1 <= inputs <= 1024:
+        raise ValueError("shape of a layer")
+    all_rows, all_inputs = padded(rows, inputs)
+    at = _LAYER.size + all_rows * _ROW.itemsize
+    if len(payload) != at + all_rows * all_inputs * bits // 8:
+        raise ValueError("size of a layer")
+    table = np.frombuffer(payload, dtype=_ROW, count=all_rows, offset=_LAYER.size)
+    if table[rows:].tolist() != [_EMPTY_ROW] * (all_rows - rows):
+        raise ValueError("a row in the padding")
+    stored = np.frombuffer(payload, dtype=f"<u{bits // 8}", offset=at).reshape(-1, all_inputs, 4)
+    columns = {name: _native(table[name][:rows]) for name in ("bias", "scale", "pre", "post")}
+    return Layer(weight=read_weights(stored, rows, inputs), **columns)
+
+
+def _forest(payload: bytes, classes: int) -> Forest:
+    trees, nodes, leaves, zero = _TREES.unpack_from(payload)
+    at = _TREES.size + nodes * _NODE.itemsize
+    end = at + 2 * (trees + trees % 2)
+    if len(payload) != end + 2 * leaves * classes:
+        raise ValueError("size of the trees")
+    table = np.frombuffer(payload, dtype=_NODE, count=nodes, offset=_TREES.size)
+    if zero or table["zero"].any() or any(payload[at + 2 * trees : end]):
+        raise ValueError("bytes that must be 0")
+    return Forest(
+        roots=_native(np.frombuffer(payload, dtype="<i2", count=trees, offset=at)),
+        leaves=_native(np.frombuffer(payload, dtype="<u2", offset=end)).reshape(leaves, classes),
+        **{name: _native(table[name]) for name in ("feature", "threshold", "left", "right")},
+    )
+
+
+def _native(column: NDArray[Any]) -> NDArray[Any]:
+    """Copy a column of a table, in this computer's order of bytes."""
+    return np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("="))

@@ -1,0 +1,50 @@
+"""How the device keeps weights: the order of bytes that both generated C and model images use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: STINGER_STRIDE: inputs of a layer are padded to a multiple of this.
+STRIDE = 8
+#: Rows whose weights lie side by side.
+ROW_GROUP = 4
+
+
+def padded(rows: int, inputs: int) -> tuple[int, int]:
+    """Return rows and inputs of a layer with their padding."""
+    return rows + -rows % ROW_GROUP, inputs + -inputs % STRIDE
+
+
+def stored_weights(weight: NDArray[np.int8] | NDArray[np.int16]) -> NDArray[Any]:
+    """Arrange weights ``(rows, inputs)``: unsigned, padded with weights of 0, four rows side by side.
+
+    Returns:
+        uint8 or uint16, shape ``(groups of four rows, inputs, 4)``.
+    """
+    zero = -int(np.iinfo(weight.dtype).min)
+    rows, inputs = weight.shape
+    all_rows, all_inputs = padded(rows, inputs)
+    stored = np.full((all_rows, all_inputs), zero, dtype=np.uint8 if zero == 128 else np.uint16)
+    stored[:rows, :inputs] = weight.astype(np.int64) + zero
+    return np.ascontiguousarray(stored.reshape(-1, ROW_GROUP, all_inputs).transpose(0, 2, 1))
+
+
+def read_weights(stored: NDArray[Any], rows: int, inputs: int) -> NDArray[Any]:
+    """Undo `stored_weights`.
+
+    Args:
+        stored: As `stored_weights` returns them.
+        rows: Without padding.
+        inputs: Without padding.
+
+    Raises:
+        ValueError: The padding holds weights.
+    """
+    signed, zero = (np.int8, 128) if stored.dtype.itemsize == 1 else (np.int16, 32768)
+    every = stored.astype(np.int64).transpose(0, 2, 1).reshape(-1, stored.shape[1]) - zero
+    if every[rows:].any() or every[:, inputs:].any():
+        raise ValueError("weights in the padding")
+    return every[:rows, :inputs].astype(signed)

@@ -1,0 +1,220 @@
+"""What a model takes on the board: estimated from its integers at once, or measured on the emulated board.
+
+The estimate counts what the device has to store and to do (weights, nodes, products, steps through trees) and
+multiplies it with figures of the Cortex-M0+ that were fitted to the emulator; `tests/unit/test_benchmark_cost.py` holds
+it to `TOLERANCE` of what the emulator says. The measurement compiles the firmware, takes flash and RAM from the linked
+program, and counts the cycles of decisions about real windows.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stinger.errors import InputError
+from stinger.features.coupled import MAX_POINTS
+from stinger.link.board import Board
+from stinger.models.spec import ModelSpec, TrainedModel
+from stinger.windows.dataset import Dataset
+from stinger_export.firmware import build_firmware
+from stinger_export.integer.c_source import write_c_source
+from stinger_export.integer.model import Forest, IntegerModel, Network
+from stinger_export.integer.quantise import quantise
+from stinger_virtual.transport import EmulatedTransport
+
+#: How far the estimate of cycles, flash or RAM may be from what the emulator and the linker say.
+TOLERANCE = 0.15
+
+#: Feature sets whose cost is known.
+_ESTIMATED = ("summary", "rich", "coupled")
+_STRIDE, _ROW_GROUP = 8, 4  # as in device/stinger_ml
+#: Windows whose decisions are counted when measuring.
+_MEASURED_WINDOWS = 16
+
+#: Cycles of each thing the device does; least squares over networks and forests of many sizes on the emulator.
+_CYCLES: Mapping[str, float] = {
+    "decision": 791.0,
+    "summary channel": 664.0,
+    "rich channel": 595.0,
+    "triad": 1230.0,
+    "coupled point": 892.0,
+    "feature": 28.0,
+    "layer": 87.0,
+    "product 8": 4.7,
+    "product 16": 5.4,
+    "row": 72.0,
+    "class": 232.0,
+    "tree": 6.5,
+    "step": 16.7,
+    "leaf value": 22.5,
+}
+#: Bytes of code that every network, every forest and the largest feature set bring with them, whatever their size.
+_CODE: Mapping[str, int] = {"network": 3365, "forest": 2115, "coupled": 1100}
+#: Bytes of the constants around weights and nodes: the model's own record, names and pointers.
+_RECORD = 110
+#: Bytes of a stream's state before its samples and magnitudes, and behind its running sums.
+_STREAM_HEAD, _STREAM_TAIL, _STEPS = 4, 48, 24
+_RUNNING, _SCALER, _ROW, _LAYER, _NODE = 24, 8, 8, 16, 8
+
+
+@dataclass(frozen=True)
+class OnBoard:
+    """What a model takes on the board.
+
+    Attributes:
+        flash: Classifier code and model constants, bytes.
+        ram: State of one stream, bytes.
+        cycles: Processor cycles from a sample to a decision, features included, mean.
+        measured: Whether board and linker said so; otherwise it is an estimate.
+    """
+
+    flash: int
+    ram: int
+    cycles: float
+    measured: bool = False
+
+
+def estimate(model: IntegerModel, features: NDArray[np.int16]) -> OnBoard:
+    """Estimate what a model takes on the board, from its integers.
+
+    Args:
+        model: The integer model.
+        features: Feature vectors as they occur, shape ``(n, features)``: how deep trees are walked depends on them.
+
+    Raises:
+        InputError: The features' cost is not known.
+    """
+    if model.spec.features not in _ESTIMATED:
+        raise InputError(f"there is no estimate for {model.spec.features} features yet; measure it: --measure-cost")
+    cycles = sum(_CYCLES[name] * count for name, count in cycle_counts(model, features).items())
+    return OnBoard(flash=_flash(model), ram=_ram(model.spec), cycles=round(cycles))
+
+
+def cycle_counts(model: IntegerModel, features: NDArray[np.int16]) -> dict[str, float]:
+    """Count what the device does for a decision; the keys are those of the table of cycles."""
+    spec = model.spec
+    kind = "summary channel" if spec.features == "summary" else "rich channel"
+    points = spec.window // ((spec.window + MAX_POINTS - 1) // MAX_POINTS)
+    counts: dict[str, float] = {
+        "decision": 1,
+        kind: len(spec.channels),
+        "triad": len(spec.feature_set.triads),
+        "coupled point": points if spec.features == "coupled" else 0,
+    }
+    if isinstance(model.body, Network):
+        return counts | _network_counts(model.body, len(spec.classes))
+    steps = mean_steps(model.body, features)
+    trees = len(model.body.roots)
+    return counts | {"tree": trees, "step": steps, "leaf value": trees * len(spec.classes)}
+
+
+def _network_counts(network: Network, classes: int) -> dict[str, float]:
+    counts = {
+        "feature": float(len(network.scaler.scale)),
+        "layer": len(network.layers),
+        "product 8": 0.0,
+        "product 16": 0.0,
+        "row": 0.0,
+        "class": classes if classes > 2 else 0,
+    }
+    for layer in network.layers:
+        rows, inputs = _padded(layer.weight.shape)
+        counts["product 8" if layer.weight.dtype == np.int8 else "product 16"] += rows * inputs
+        counts["row"] += rows
+    return counts
+
+
+def mean_steps(forest: Forest, features: NDArray[np.int16]) -> float:
+    """Comparisons per decision, all trees together, mean over feature vectors ``(n, features)``."""
+    steps = 0
+    rows = np.arange(len(features))
+    for root in forest.roots:
+        child = np.full(len(features), root, dtype=np.int64)
+        while (inner := child >= 0).any():
+            steps += int(inner.sum())
+            node = child[inner]
+            goes_left = features[rows[inner], forest.feature[node]] <= forest.threshold[node]
+            child[inner] = np.where(goes_left, forest.left[node], forest.right[node])
+    return steps / max(1, len(features))
+
+
+def _flash(model: IntegerModel) -> int:
+    spec, body = model.spec, model.body
+    names = sum(len(text.encode()) + 1 for text in (spec.name, spec.family, model.hash, *spec.classes))
+    constants = _RECORD + names + 4 * len(spec.classes) + (_CODE["coupled"] if spec.features == "coupled" else 0)
+    if isinstance(body, Network):
+        constants += _SCALER * len(body.scaler.scale) + _LAYER * len(body.layers)
+        for layer in body.layers:
+            rows, inputs = _padded(layer.weight.shape)
+            constants += rows * inputs * layer.weight.dtype.itemsize + rows * _ROW
+        return _CODE["network"] + constants
+    constants += _NODE * max(1, len(body.feature)) + 2 * len(body.roots) + body.leaves.nbytes
+    return _CODE["forest"] + constants
+
+
+def _ram(spec: ModelSpec) -> int:
+    channels, triads = len(spec.channels), max(1, len(spec.feature_set.triads))
+    values = _STREAM_HEAD + 2 * spec.window * (channels + triads)
+    steps = _STEPS if spec.features == "coupled" else 0
+    return values + -values % 8 + _RUNNING * (channels + triads) + steps + _STREAM_TAIL
+
+
+def _padded(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and inputs of a layer as the device stores them."""
+    return shape[0] + -shape[0] % _ROW_GROUP, shape[1] + -shape[1] % _STRIDE
+
+
+def measure(model: IntegerModel, windows: NDArray[np.int16]) -> OnBoard:
+    """Compile a model's firmware and count the cycles of its decisions on an emulated board.
+
+    Args:
+        model: The integer model.
+        windows: Windows as they occur, shape ``(n, window, channels)``, at least one; some of them are replayed, each
+            with its first half again behind it, so that the window slides.
+
+    Raises:
+        ToolchainError: There is no compiler for the board.
+        LinkError: The firmware fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="stinger-cost-") as folder:
+        place = Path(folder)
+        write_c_source(model, place / "model")
+        firmware = build_firmware(place / "model", place / "firmware")
+        image = firmware.bin.read_bytes()
+    samples, gap = _sliding(windows)
+    t_us = np.arange(len(samples), dtype=np.int64) * model.spec.period_us
+    with Board(EmulatedTransport(image)) as board:
+        board.hello()
+        result = board.replay(samples, t_us, gap)
+    cycles = float(np.mean(result.cycles[result.ready]))
+    return OnBoard(firmware.model_flash_bytes, firmware.model_ram_bytes, round(cycles), measured=True)
+
+
+def _sliding(windows: NDArray[np.int16]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """Samples to replay, and where a stretch begins."""
+    chosen = windows[np.linspace(0, len(windows) - 1, min(_MEASURED_WINDOWS, len(windows))).astype(np.int64)]
+    stretches = np.concatenate([chosen, chosen[:, : chosen.shape[1] // 2]], axis=1)
+    gap = np.zeros(stretches.shape[:2], dtype=np.bool_)
+    gap[:, 0] = True
+    return stretches.reshape(-1, stretches.shape[2]), gap.ravel()
+
+
+def on_board(model: TrainedModel, dataset: Dataset, *, measured: bool = False) -> OnBoard:
+    """Say what a trained model takes on the board.
+
+    Args:
+        model: Trained on ``dataset``.
+        dataset: Its windows stand for those the board will see.
+        measured: Compile and run it; otherwise estimate.
+
+    Raises:
+        InputError: The model cannot be put on the board.
+        ToolchainError: There is no compiler for the board.
+    """
+    integer = quantise(model)
+    return measure(integer, dataset.windows[dataset.training]) if measured else estimate(integer, model.calibration)

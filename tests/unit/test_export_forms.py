@@ -1,0 +1,134 @@
+"""Every family that can be exported against what it was made from, and one clear line for those that cannot."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from test_integer_parity import difficult_stream
+from toy import extreme_windows, toy_dataset
+
+from stinger.check.compare import compare_exactly
+from stinger.check.replay import replay_native
+from stinger.errors import InputError
+from stinger.models.families import FAMILIES
+from stinger.models.spec import TrainedModel
+from stinger.models.train import train
+from stinger_export.bundle import export_bundle
+from stinger_export.emlearn_header import run_emlearn, to_emlearn
+from stinger_export.forms import FORESTS, NETWORKS, portable
+from stinger_export.integer.c_source import write_c_source
+from stinger_export.integer.model import ONE
+from stinger_export.integer.quantise import TARGET_LOSS, quantise
+from stinger_export.onnx_graph import run_onnx, to_onnx
+
+#: The others have tests of their own.
+NEW = ("ridge", "et", "dt", "torch-mlp")
+
+
+@cache
+def trained(family: str, classes: int = 2) -> TrainedModel:
+    features = (FAMILIES[family].features or ("rich",))[0]
+    return train(toy_dataset(classes=classes, per_class=80), family, features=features, name="toy", folds=0)
+
+
+def test_every_family_has_a_form_or_is_refused():
+    assert {*NETWORKS, *FORESTS} < set(FAMILIES)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("family", NEW)
+def test_portable_form_predicts_the_same(family, classes):
+    model = trained(family, classes)
+    windows = np.concatenate([toy_dataset(classes=classes, per_class=300, seed=5).windows, extreme_windows(50, 6)])
+    features = model.spec.feature_set.compute(windows)
+    before = copy.deepcopy(model)
+    np.testing.assert_allclose(
+        portable(model).predict_proba(features.astype(np.float64)),
+        model.predict_proba_features(features),
+        rtol=0,
+        atol=1e-12,
+    )
+    assert (before.predict_proba_features(features) == model.predict_proba_features(features)).all()
+
+
+def test_a_perceptron_without_hidden_layers_is_linear():
+    model = trained("torch-mlp")
+    for classes in (2, 4):
+        model = trained("torch-mlp", classes)
+        flat = FAMILIES["torch-mlp"].build(1, hidden_layer_sizes=(), epochs=2)
+        dataset = toy_dataset(classes=classes, per_class=80)
+        features = model.spec.feature_set.compute(dataset.windows).astype(np.float64)
+        flat.fit(features, dataset.labels.astype(np.int64))
+        np.testing.assert_allclose(
+            portable(replace(model, estimator=flat)).predict_proba(features), flat.predict_proba(features), atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("family", NEW)
+def test_integer_model_stays_near_the_estimator_and_c_gives_its_bits(family, classes, tmp_path):
+    model = trained(family, classes)
+    integer = quantise(model)
+    calibrated = integer.body.decide(model.calibration)[0] / ONE
+    assert np.abs(calibrated - model.predict_proba_features(model.calibration)).max() <= TARGET_LOSS
+    write_c_source(integer, tmp_path)
+    stream = difficult_stream(toy_dataset(classes=classes, per_class=80))
+    result = replay_native(tmp_path, stream, sanitize=True)
+    comparison = compare_exactly(("L2", "L3"), integer.decide(stream.windows(50)), stream.ready(50), result)
+    assert comparison.failure is None
+
+
+@pytest.mark.parametrize("family", ["et", "dt"])
+def test_forests_are_exact_at_all_levels(family, tmp_path):
+    """At each threshold and beside it; random thresholds lie anywhere between whole numbers."""
+    model = trained(family)
+    base = model.calibration[0].astype(np.int64)
+    rows = []
+    for tree in portable(model).estimators_:
+        for node in np.flatnonzero(tree.tree_.children_left != -1)[:40]:
+            for step in (-1, 0, 1):
+                row = base.copy()
+                row[tree.tree_.feature[node]] = np.floor(tree.tree_.threshold[node]) + step
+                rows.append(row)
+    features = np.clip(rows, -32768, 32767).astype(np.int16)
+    expected = model.predict_proba_features(features)
+    np.testing.assert_allclose(quantise(model).body.decide(features)[0] / ONE, expected, rtol=0, atol=2 / ONE)
+    label, probability = run_emlearn(to_emlearn(model), features, tmp_path)
+    np.testing.assert_allclose(probability, expected, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(label, expected.argmax(axis=1))
+    windows = toy_dataset(per_class=500, seed=9).windows
+    label, probability = run_onnx(to_onnx(model), windows)
+    np.testing.assert_allclose(probability, model.predict_proba(windows), rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(label, model.predict_proba(windows).argmax(axis=1))
+
+
+def test_a_random_threshold_just_below_a_whole_number_is_not_rounded_past_it():
+    """Plain float32 would make 20001 of 20000.99999999, and send another vector left; skl2onnx must not."""
+    model = copy.deepcopy(trained("et"))
+    for tree in model.estimator.estimators_:
+        inner = tree.tree_.children_left != -1
+        tree.tree_.threshold[inner] = np.floor(tree.tree_.threshold[inner]) + 0.99999999
+    windows = toy_dataset(per_class=500, seed=9).windows
+    _, probability = run_onnx(to_onnx(model), windows)
+    np.testing.assert_allclose(probability, model.predict_proba(windows), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {*NETWORKS, *FORESTS}))
+def test_families_without_a_form_are_refused_in_one_line(tmp_path, family):
+    model = trained(family)
+    for target in (quantise, to_onnx, to_emlearn, portable, lambda m: export_bundle(m, tmp_path / "bundle")):
+        with pytest.raises(InputError, match=f"{family} has no integer form; train one of logreg") as caught:
+            target(model)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_features_that_the_device_does_not_compute_are_refused_in_one_line(tmp_path):
+    model = train(toy_dataset(per_class=40), "logreg", features="flatten", folds=0)
+    with pytest.raises(InputError, match="does not compute flatten features") as caught:
+        export_bundle(model, tmp_path / "bundle")
+    assert "\n" not in str(caught.value)
