@@ -14,6 +14,8 @@
 #define TREES_BYTES 8u
 #define MAX_ROWS 1024u
 #define MAX_TREES 1000u
+#define MAX_BOOSTED_TREES 32000u
+#define MAX_BOOSTED_SHIFT 12u
 #define ROW_GROUP 4u
 
 /* The tables of an image are arrays of these. */
@@ -99,10 +101,11 @@ static bool take_form(stinger_image *image, const section *s) {
     m->classes = s->bytes[11];
     m->feature_set = (stinger_feature_set)s->bytes[12];
     m->features = s->bytes[13];
-    if (s->bytes[14] > 1u)
+    if (s->bytes[14] > 2u)
         return false;
-    m->forest = s->bytes[14] == 1u ? &image->forest : NULL;
     m->network = s->bytes[14] == 0u ? &image->network : NULL;
+    m->forest = s->bytes[14] == 1u ? &image->forest : NULL;
+    m->boosted = s->bytes[14] == 2u ? &image->boosted : NULL;
     m->triad_count = s->bytes[15];
     m->triads[0] = s->bytes[16];
     m->triads[1] = s->bytes[17];
@@ -180,6 +183,20 @@ static bool child_fits(int32_t child, uint32_t least, uint32_t nodes, uint32_t l
     return (uint32_t)child >= least && (uint32_t)child < nodes;
 }
 
+static bool trees_fit(const stinger_model *m, const stinger_node *nodes, uint32_t node_count, const int16_t *roots,
+                      uint32_t trees, uint32_t leaves) {
+    for (uint32_t i = 0; i < node_count; i++) {
+        const stinger_node *n = &nodes[i];
+        if (n->reserved != 0 || n->feature >= m->features || !child_fits(n->left, i + 1u, node_count, leaves) ||
+            !child_fits(n->right, i + 1u, node_count, leaves))
+            return false;
+    }
+    for (uint32_t t = 0; t < trees; t++)
+        if (!child_fits(roots[t], 0, node_count, leaves))
+            return false;
+    return (trees & 1u) == 0 || roots[trees] == 0;
+}
+
 static bool take_trees(stinger_image *image, const section *s) {
     stinger_forest *f = &image->forest;
     uint32_t classes = image->model.classes;
@@ -195,17 +212,6 @@ static bool take_trees(stinger_image *image, const section *s) {
     f->roots = in_place(s->bytes + roots);
     f->leaves = in_place(s->bytes + values);
     f->tree_count = (uint16_t)trees;
-    if ((trees & 1u) != 0 && f->roots[trees] != 0)
-        return false;
-    for (uint32_t i = 0; i < nodes; i++) {
-        const stinger_node *n = &f->nodes[i];
-        if (n->reserved != 0 || n->feature >= image->model.features || !child_fits(n->left, i + 1u, nodes, leaves) ||
-            !child_fits(n->right, i + 1u, nodes, leaves))
-            return false;
-    }
-    for (uint32_t t = 0; t < trees; t++)
-        if (!child_fits(f->roots[t], 0, nodes, leaves))
-            return false;
     for (uint32_t i = 0; i < leaves; i++) {
         uint32_t sum = 0;
         for (uint32_t k = 0; k < classes; k++)
@@ -213,7 +219,37 @@ static bool take_trees(stinger_image *image, const section *s) {
         if (sum != STINGER_ONE)
             return false;
     }
-    return true;
+    return trees_fit(&image->model, f->nodes, nodes, f->roots, trees, leaves);
+}
+
+static bool take_boosted(stinger_image *image, const section *s) {
+    stinger_boosted *b = &image->boosted;
+    if (s->size < TREES_BYTES)
+        return false;
+    uint32_t trees = get16(s->bytes), nodes = get16(s->bytes + 2), leaves = get16(s->bytes + 4);
+    uint32_t outputs = s->bytes[6], shift = s->bytes[7];
+    if (trees > MAX_BOOSTED_TREES || leaves < 1u || shift > MAX_BOOSTED_SHIFT)
+        return false;
+    if (outputs != (image->model.classes == 2u ? 1u : image->model.classes) || trees < outputs || trees % outputs != 0)
+        return false;
+    uint32_t roots = TREES_BYTES + 8u * nodes, values = roots + 2u * (trees + (trees & 1u));
+    uint32_t baseline = values + 2u * (leaves + (leaves & 1u));
+    if (s->size != baseline + 4u * outputs)
+        return false;
+    b->nodes = in_place(s->bytes + TREES_BYTES);
+    b->roots = in_place(s->bytes + roots);
+    b->leaves = in_place(s->bytes + values);
+    b->baseline = in_place(s->bytes + baseline);
+    b->tree_count = (uint16_t)trees;
+    b->outputs = (uint8_t)outputs;
+    b->shift = (uint8_t)shift;
+    /* 32000 leaves of 16 bits and this much stay below 2^31. */
+    for (uint32_t k = 0; k < outputs; k++)
+        if (b->baseline[k] <= -(INT32_C(1) << 30) || b->baseline[k] >= INT32_C(1) << 30)
+            return false;
+    if ((leaves & 1u) != 0 && b->leaves[leaves] != 0)
+        return false;
+    return trees_fit(&image->model, b->nodes, nodes, b->roots, trees, leaves);
 }
 
 /* What the values must be, stinger_stream_init says. */
@@ -275,6 +311,8 @@ static bool take(stinger_image *image, const section *s) {
         return take_layer(image, s);
     case TAG('T', 'R', 'E', 'E'):
         return take_trees(image, s);
+    case TAG('B', 'O', 'O', 'S'):
+        return take_boosted(image, s);
     case TAG('P', 'O', 'L', 'I'):
         return take_policy(image, s);
     default:
@@ -286,14 +324,24 @@ static bool take(stinger_image *image, const section *s) {
 static unsigned place_of(uint32_t tag) {
     static const uint32_t order[] = {TAG('F', 'O', 'R', 'M'), TAG('N', 'A', 'M', 'E'), TAG('C', 'L', 'A', 'S'),
                                      TAG('C', 'H', 'A', 'N'), TAG('H', 'A', 'S', 'H'), TAG('S', 'C', 'A', 'L'),
-                                     TAG('L', 'A', 'Y', 'R'), TAG('T', 'R', 'E', 'E'), TAG('P', 'O', 'L', 'I')};
+                                     TAG('L', 'A', 'Y', 'R'), TAG('T', 'R', 'E', 'E'), TAG('B', 'O', 'O', 'S'),
+                                     TAG('P', 'O', 'L', 'I')};
     for (unsigned i = 0; i < sizeof order / sizeof order[0]; i++)
         if (order[i] == tag)
             return i + 1u;
     return 0;
 }
 
-enum { PLACE_HASH = 5, PLACE_LAYER = 7, PLACE_TREES = 8 };
+enum { PLACE_HASH = 5, PLACE_SCALER = 6, PLACE_LAYER = 7, PLACE_TREES = 8, PLACE_BOOSTED = 9 };
+
+/* Whether a section belongs to the kind of model that the first one announced. */
+static bool of_kind(const stinger_model *m, unsigned place) {
+    if (place == PLACE_SCALER || place == PLACE_LAYER)
+        return m->network != NULL;
+    if (place == PLACE_TREES)
+        return m->forest != NULL;
+    return place != PLACE_BOOSTED || m->boosted != NULL;
+}
 
 /* All sections in their order, the first five always, and a body of one kind. */
 static stinger_image_status take_all(stinger_image *image, const uint8_t *bytes, uint32_t size) {
@@ -310,11 +358,10 @@ static stinger_image_status take_all(stinger_image *image, const uint8_t *bytes,
                 return STINGER_IMAGE_MALFORMED;
             if (place > PLACE_HASH && last < PLACE_HASH)
                 return STINGER_IMAGE_MALFORMED;
-            if (place == PLACE_LAYER || place == PLACE_TREES) {
-                if ((place == PLACE_TREES) != (image->model.forest != NULL))
-                    return STINGER_IMAGE_MALFORMED;
+            if (!of_kind(&image->model, place))
+                return STINGER_IMAGE_MALFORMED;
+            if (place >= PLACE_LAYER && place <= PLACE_BOOSTED)
                 bodies++;
-            }
             last = place;
         }
         if (!take(image, &s))

@@ -31,6 +31,7 @@ typedef struct {
     stinger_network network;
     stinger_layer layer[STINGER_IMAGE_MAX_LAYERS];
     stinger_forest forest;
+    stinger_boosted boosted;
     stinger_policy policy;
     const char *class_names[STINGER_MAX_CLASSES];
     char hash[17];

@@ -29,5 +29,9 @@ int16_t stinger_limit(uint32_t x);
 void stinger_network_decide(const stinger_network *network, const int16_t *feature, uint8_t features,
                             stinger_decision *decision);
 void stinger_forest_decide(const stinger_forest *forest, const int16_t *feature, stinger_decision *decision);
+void stinger_boosted_decide(const stinger_boosted *boosted, const int16_t *feature, stinger_decision *decision);
+
+/* From decision->score, logits in 1/1024, to label and probabilities. */
+void stinger_probabilities(stinger_decision *decision);
 
 #endif

@@ -48,6 +48,9 @@
 #ifndef STINGER_WITH_FORESTS
 #define STINGER_WITH_FORESTS 1
 #endif
+#ifndef STINGER_WITH_BOOSTED
+#define STINGER_WITH_BOOSTED 1
+#endif
 #ifndef STINGER_WITH_POLICIES
 #define STINGER_WITH_POLICIES 1
 #endif
@@ -120,6 +123,20 @@ typedef struct {
 } stinger_forest;
 
 /*
+ * Boosted trees: tree t adds the value of its leaf to output t % outputs; then (baseline + sum) >> shift is a logit in
+ * 1/1024. The exporter proves that the sums fit int32.
+ */
+typedef struct {
+    const stinger_node *nodes;
+    const int16_t *roots;    /* one per tree, coded like a child */
+    const int16_t *leaves;   /* one value per leaf */
+    const int32_t *baseline; /* one per output; the rounding of the shift is in it */
+    uint16_t tree_count;
+    uint8_t outputs; /* 1 for two classes, else one per class */
+    uint8_t shift;
+} stinger_boosted;
+
+/*
  * From the probability of one class to on and off: an envelope that rises and falls at its own rates, two thresholds,
  * a gate for a blaster that lies still. The definition is the docstring of host/stinger/models/policy.py.
  */
@@ -161,15 +178,16 @@ typedef struct {
     uint8_t triad_count;
     uint8_t triads[2]; /* first channel of each (x, y, z) triad */
     stinger_feature_set feature_set;
-    const stinger_network *network; /* exactly one of network and forest */
+    const stinger_network *network; /* exactly one of network, forest and boosted */
     const stinger_forest *forest;
+    const stinger_boosted *boosted;
     const stinger_policy *policy; /* or NULL: such a model never says on */
 } stinger_model;
 
 typedef struct {
     uint8_t label;   /* index into class_names; ties go to the lower index */
     uint8_t classes; /* entries used in probability */
-    uint8_t scores;  /* entries used in score: 1 for a two-class network, else classes */
+    uint8_t scores;  /* entries used in score: 1 for two classes unless by a forest, else classes */
     bool on;         /* what the policy says; false without one */
     uint16_t probability[STINGER_MAX_CLASSES]; /* 0..STINGER_ONE */
     int32_t score[STINGER_MAX_CLASSES];        /* logits in 1/1024, or summed leaf values of a forest */

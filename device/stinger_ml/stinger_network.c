@@ -1,4 +1,4 @@
-/* Dense networks with int8 or int16 weights, int16 activations and 32-bit accumulators; softmax by table. */
+/* Dense networks with int8 or int16 weights, int16 activations and 32-bit accumulators. */
 #include "stinger_internal.h"
 
 #if defined(__GNUC__)
@@ -11,24 +11,6 @@
 
 #define PADDED(n) (((n) + STINGER_STRIDE - 1) / STINGER_STRIDE * STINGER_STRIDE)
 #define WIDEST PADDED(STINGER_MAX_FEATURES > STINGER_MAX_UNITS ? STINGER_MAX_FEATURES : STINGER_MAX_UNITS)
-
-/* round(32768 * 2^(-i / 64)) */
-static const uint16_t power_of_half[65] = {32768, 32415, 32066, 31720, 31379, 31041, 30706, 30376, 30048, 29725, 29405,
-                                           29088, 28774, 28464, 28158, 27855, 27554, 27258, 26964, 26674, 26386, 26102,
-                                           25821, 25543, 25268, 24995, 24726, 24460, 24196, 23936, 23678, 23423, 23170,
-                                           22921, 22674, 22430, 22188, 21949, 21713, 21479, 21247, 21019, 20792, 20568,
-                                           20347, 20127, 19911, 19696, 19484, 19274, 19066, 18861, 18658, 18457, 18258,
-                                           18061, 17867, 17674, 17484, 17296, 17109, 16925, 16743, 16562, 16384};
-
-/* exp(-d / 1024) in 1/32768, for d >= 0. */
-static uint32_t exp_negative(uint32_t d) {
-    if (d >= 12288u) /* exp(-12) is below half a unit */
-        return 0;
-    uint32_t t = d * 94548u; /* log2(e) * 2^16: the exponent of one half, in 2^-26 */
-    uint32_t i = (t >> 20) & 63u, part = (t >> 4) & 0xFFFFu;
-    uint32_t above = power_of_half[i], below = power_of_half[i + 1u];
-    return (above - (((above - below) * part + 0x8000u) >> 16)) >> (t >> 26);
-}
 
 /*
  * The inner loops. Weights are stored as weight + 128 (or + 32768) because the Cortex-M0+ loads unsigned bytes with an
@@ -115,30 +97,6 @@ static void run_layer(const stinger_layer *layer, const uint32_t *input, uint32_
     }
 }
 
-static void two_classes(stinger_decision *d) {
-    int32_t logit = d->score[0];
-    uint32_t likely = STINGER_ONE + exp_negative((uint32_t)(logit < 0 ? -logit : logit));
-    likely = ((UINT32_C(1) << 30) + likely / 2u) / likely;
-    d->label = logit > 0;
-    d->probability[d->label] = (uint16_t)likely;
-    d->probability[1 - d->label] = (uint16_t)(STINGER_ONE - likely);
-}
-
-static void many_classes(stinger_decision *d) {
-    uint32_t power[STINGER_MAX_CLASSES], total = 0;
-    unsigned best = 0;
-    for (unsigned k = 1; k < d->classes; k++)
-        if (d->score[k] > d->score[best])
-            best = k;
-    for (unsigned k = 0; k < d->classes; k++) {
-        power[k] = exp_negative((uint32_t)d->score[best] - (uint32_t)d->score[k]);
-        total += power[k];
-    }
-    for (unsigned k = 0; k < d->classes; k++)
-        d->probability[k] = (uint16_t)((power[k] * STINGER_ONE + total / 2u) / total);
-    d->label = (uint8_t)best;
-}
-
 static void scale_inputs(const stinger_scaler *scaler, const int16_t *feature, unsigned features, uint32_t *output) {
     for (unsigned i = 0; i < features; i++) {
         int32_t z = (feature[i] * scaler[i].scale + scaler[i].offset) >> scaler[i].shift;
@@ -167,8 +125,5 @@ void stinger_network_decide(const stinger_network *network, const int16_t *featu
     for (unsigned k = 0; k < last->rows; k++)
         d->score[k] = (int32_t)buffer[1u - in][k];
     d->scores = (uint8_t)last->rows;
-    if (d->scores == 1u)
-        two_classes(d);
-    else
-        many_classes(d);
+    stinger_probabilities(d);
 }

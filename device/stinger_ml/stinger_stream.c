@@ -27,9 +27,10 @@ static bool fits(const stinger_model *m) {
             return false;
     if (m->policy != NULL && !policy_fits(m, m->policy))
         return false;
-    if ((m->network == NULL) == (m->forest == NULL))
+    if ((m->network != NULL) + (m->forest != NULL) + (m->boosted != NULL) != 1)
         return false;
-    if (m->network != NULL ? !STINGER_WITH_NETWORKS : !STINGER_WITH_FORESTS)
+    if ((m->network != NULL && !STINGER_WITH_NETWORKS) || (m->forest != NULL && !STINGER_WITH_FORESTS) ||
+        (m->boosted != NULL && !STINGER_WITH_BOOSTED))
         return false;
     if (m->network != NULL)
         for (unsigned l = 0; l < m->network->layer_count; l++)
@@ -105,6 +106,10 @@ void stinger_stream_decide(stinger_stream *s, stinger_decision *d) {
 #if STINGER_WITH_FORESTS
     if (m->forest != NULL)
         stinger_forest_decide(m->forest, d->feature, d);
+#endif
+#if STINGER_WITH_BOOSTED
+    if (m->boosted != NULL)
+        stinger_boosted_decide(m->boosted, d->feature, d);
 #endif
     d->on = false;
 #if STINGER_WITH_POLICIES

@@ -5,7 +5,8 @@ Layout::
     manifest.json                    what it is, SHA-256 of every other file
     model/                           the trained model (see stinger.models.store)
     model.onnx                       int16 window in, label and probabilities out
-    emlearn/<name>.h                 header for emlearn's C library, with a wrapper for integer features
+    emlearn/<name>.h                 header for emlearn's C library, with a wrapper for integer features; not of models
+                                     that emlearn does not know
     integer/stinger_model_data.c     the model for device/stinger_ml
     integer/stinger_limits.h         its exact sizes
     integer/model.npz                the same integers for the numpy reference
@@ -27,7 +28,7 @@ from stinger.files import read_bytes, replace_dir, write_bytes, write_text
 from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.models.store import load_model, save_model
 from stinger.windows.replay import ReplayStream, load_replay, save_replay
-from stinger_export.emlearn_header import EmlearnHeader, to_emlearn
+from stinger_export.emlearn_header import EmlearnHeader, emlearn_takes, to_emlearn
 from stinger_export.exercise import exercise_stream
 from stinger_export.integer.c_source import write_c_source
 from stinger_export.integer.model import IntegerModel
@@ -84,9 +85,9 @@ class Bundle:
         except Exception as error:  # protobuf raises its own kinds, which onnx does not name
             raise InputError(f"{path} is not an ONNX graph; export the model again") from error
 
-    def emlearn(self) -> EmlearnHeader:
-        """Generate the emlearn header afresh; byte for byte the file in the bundle."""
-        return to_emlearn(self.model)
+    def emlearn(self) -> EmlearnHeader | None:
+        """Generate the emlearn header afresh, byte for byte the file in the bundle; None if emlearn knows no such."""
+        return to_emlearn(self.model) if emlearn_takes(self.spec) else None
 
 
 def export_bundle(model: TrainedModel, directory: Path, on_progress: Callable[[str], None] = lambda _: None) -> Bundle:
@@ -104,13 +105,16 @@ def export_bundle(model: TrainedModel, directory: Path, on_progress: Callable[[s
     integer = quantise(model)
     on_progress("onnx")
     graph = to_onnx(model).SerializeToString(deterministic=True)
-    on_progress("emlearn")
-    header = to_emlearn(model)
+    header = None
+    if emlearn_takes(model.spec):
+        on_progress("emlearn")
+        header = to_emlearn(model)
     replay = exercise_stream(model)
     with replace_dir(directory) as building:
         save_model(model, building / "model")
         write_bytes(building / "model.onnx", graph)
-        write_text(building / "emlearn" / f"{header.name}.h", header.header_text)
+        if header is not None:
+            write_text(building / "emlearn" / f"{header.name}.h", header.header_text)
         write_c_source(integer, building / "integer")
         save_integer(integer, building / "integer" / "model.npz")
         save_replay(replay, building / "replay.npz")

@@ -28,7 +28,7 @@ from stinger.errors import InputError, ToolchainError
 from stinger.files import write_text
 from stinger.models.families import LEAF_STEPS
 from stinger.models.spec import ModelSpec, TrainedModel
-from stinger_export.forms import is_forest, portable
+from stinger_export.forms import is_boosted, is_forest, portable
 from stinger_export.toolchain import compile_host
 
 with np.errstate():
@@ -63,6 +63,11 @@ def include_dir() -> Path:
     return Path(emlearn.includedir)
 
 
+def emlearn_takes(spec: ModelSpec) -> bool:
+    """Whether emlearn knows this kind of model."""
+    return not is_boosted(spec)
+
+
 def to_emlearn(model: TrainedModel) -> EmlearnHeader:
     """Generate the header of a trained model.
 
@@ -75,6 +80,8 @@ def to_emlearn(model: TrainedModel) -> EmlearnHeader:
     """
     spec = model.spec
     form = portable(model)
+    if not emlearn_takes(spec):
+        raise InputError(f"model {spec.name} has no emlearn header: emlearn knows no boosted trees ({spec.family})")
     kind, body = ("trees", _trees(spec, form)) if is_forest(spec) else ("net", _net(spec, form))
     guard = f"STINGER_{spec.name.upper()}_H"
     text = f"{_comment(spec, kind)}#ifndef {guard}\n#define {guard}\n\n{body}\n#endif\n"

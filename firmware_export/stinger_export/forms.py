@@ -1,7 +1,7 @@
-"""What an exporter sees of a model: one of three kinds of scikit-learn estimator, whichever family it is of.
+"""What an exporter sees of a model: one of four kinds of estimator, whichever family it is of.
 
 Families differ in how they are fitted. What is left of most of them is a standardised linear layer, standardised layers
-of rectified linear units, or a forest of decision trees, and those the exporters know.
+of rectified linear units, a forest of decision trees or boosted ones, and those the exporters know.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from stinger.models.spec import ModelSpec, TrainedModel
 FORESTS = ("rf", "et", "dt")
 #: Families whose models are standardised features and dense layers.
 NETWORKS = ("logreg", "ridge", "mlp", "torch-mlp")
+#: Families whose models are boosted trees.
+BOOSTED = ("hgb", "xgb")
 
 
 def require_exportable(spec: ModelSpec) -> None:
@@ -31,7 +33,7 @@ def require_exportable(spec: ModelSpec) -> None:
     Raises:
         InputError: Its family has none, or the device does not compute its features.
     """
-    known = (*NETWORKS, *FORESTS)
+    known = (*NETWORKS, *FORESTS, *BOOSTED)
     if spec.family not in known:
         raise InputError(
             f"model {spec.name} cannot be exported: {spec.family} has no integer form; train one of {', '.join(known)}"
@@ -40,7 +42,7 @@ def require_exportable(spec: ModelSpec) -> None:
 
 
 def portable(model: TrainedModel) -> Any:
-    """Return the model as ``Pipeline(StandardScaler, LogisticRegression or MLPClassifier)``, or as a forest.
+    """Return the model as ``Pipeline(StandardScaler, LogisticRegression or MLPClassifier)``, as a forest, or boosted.
 
     Its ``predict_proba`` is the model's own to float64 rounding.
 
@@ -59,8 +61,13 @@ def portable(model: TrainedModel) -> Any:
 
 
 def is_forest(spec: ModelSpec) -> bool:
-    """Whether the portable form is a forest; a network otherwise."""
+    """Whether the portable form is a forest."""
     return spec.family in FORESTS
+
+
+def is_boosted(spec: ModelSpec) -> bool:
+    """Whether the portable form is boosted trees, an estimator with ``trees_``."""
+    return spec.family in BOOSTED
 
 
 def _logistic(linear: Any) -> LogisticRegression:

@@ -24,8 +24,9 @@ from skl2onnx.common.data_types import FloatTensorType
 
 from stinger import __version__
 from stinger.errors import InputError
+from stinger.models.boosted import Trees
 from stinger.models.spec import ModelSpec, TrainedModel
-from stinger_export.forms import is_forest, portable
+from stinger_export.forms import is_boosted, is_forest, portable
 from stinger_export.onnx_features import integer_features
 
 #: Operator sets of every exported graph: the newest that onnxruntime 1.14 (2023) already runs.
@@ -50,6 +51,8 @@ def to_onnx(model: TrainedModel) -> onnx.ModelProto:
     features = integer_features(graph, spec.feature_set)
     if is_forest(spec):
         probabilities = _forest(graph, features, form, len(spec.classes))
+    elif is_boosted(spec):
+        probabilities = _boosted(graph, features, form.trees_)
     else:
         scaler, classifier = (step for _, step in form.steps)
         as_double = graph.add("Cast", features, to=TensorProto.DOUBLE)
@@ -205,6 +208,44 @@ def _metadata(spec: ModelSpec) -> dict[str, str]:
         "data_hash": spec.data_hash,
         "stinger_version": __version__,
     }
+
+
+def _boosted(graph: _Graph, features: str, trees: Trees) -> str:
+    """Add boosted trees' leaves up in float32, and return the name of the probabilities."""
+    inner, outputs = trees.left >= 0, len(trees.baseline)
+    tree = np.searchsorted(trees.root, np.arange(len(inner)), side="right") - 1
+    number = np.arange(len(inner)) - trees.root[tree]
+    leaf = np.flatnonzero(~inner)
+
+    def child(of: NDArray[np.int32]) -> Any:
+        return np.where(inner, of - trees.root[tree], 0).tolist()
+
+    vector = graph.add("Cast", features, to=TensorProto.FLOAT)
+    sums = graph.add(
+        "TreeEnsembleRegressor",
+        vector,
+        domain="ai.onnx.ml",
+        n_targets=outputs,
+        aggregate_function="SUM",
+        post_transform="NONE",
+        base_values=trees.baseline.tolist(),
+        nodes_treeids=tree.tolist(),
+        nodes_nodeids=number.tolist(),
+        nodes_featureids=trees.feature.tolist(),
+        nodes_modes=np.where(inner, "BRANCH_LEQ", "LEAF").tolist(),
+        # For integers the same, and float32 cannot round them up past one.
+        nodes_values=np.clip(np.floor(trees.threshold), -32768, 32767).tolist(),
+        nodes_truenodeids=child(trees.left),
+        nodes_falsenodeids=child(trees.right),
+        target_treeids=tree[leaf].tolist(),
+        target_nodeids=number[leaf].tolist(),
+        target_ids=(tree[leaf] % outputs).tolist(),
+        target_weights=trees.value[leaf].tolist(),
+    )
+    if outputs > 1:
+        return graph.add("Softmax", sums, axis=1)
+    likely = graph.add("Sigmoid", sums)
+    return graph.add("Concat", graph.add("Sub", graph.constant(np.float32(1)), likely), likely, axis=1)
 
 
 def _converted(estimator: Any, features: int) -> onnx.ModelProto:

@@ -12,21 +12,23 @@ from test_integer_parity import difficult_stream
 from toy import extreme_windows, toy_dataset
 
 from stinger.check.compare import compare_exactly
+from stinger.check.prove import host_levels, prove
 from stinger.check.replay import replay_native
 from stinger.errors import InputError
 from stinger.models.families import FAMILIES
 from stinger.models.spec import TrainedModel
 from stinger.models.train import train
-from stinger_export.bundle import export_bundle
+from stinger_export.bundle import export_bundle, load_bundle
 from stinger_export.emlearn_header import run_emlearn, to_emlearn
-from stinger_export.forms import FORESTS, NETWORKS, portable
+from stinger_export.forms import BOOSTED, FORESTS, NETWORKS, portable
 from stinger_export.integer.c_source import write_c_source
+from stinger_export.integer.forest import quantise_boosted
 from stinger_export.integer.model import ONE
 from stinger_export.integer.quantise import TARGET_LOSS, quantise
 from stinger_export.onnx_graph import run_onnx, to_onnx
 
 #: The others have tests of their own.
-NEW = ("ridge", "et", "dt", "torch-mlp")
+NEW = ("ridge", "et", "dt", "torch-mlp", "hgb", "xgb")
 
 
 @cache
@@ -36,7 +38,7 @@ def trained(family: str, classes: int = 2) -> TrainedModel:
 
 
 def test_every_family_has_a_form_or_is_refused():
-    assert {*NETWORKS, *FORESTS} < set(FAMILIES)
+    assert {*NETWORKS, *FORESTS, *BOOSTED} < set(FAMILIES)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -106,6 +108,55 @@ def test_forests_are_exact_at_all_levels(family, tmp_path):
     np.testing.assert_array_equal(label, model.predict_proba(windows).argmax(axis=1))
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("family", BOOSTED)
+def test_boosted_trees_are_near_at_all_levels(family, classes):
+    """At each threshold and beside it no row takes another way: leaves are rounded to far less than would show."""
+    model = trained(family, classes)
+    trees = model.estimator.trees_
+    base = model.calibration[0].astype(np.int64)
+    inner = np.flatnonzero(trees.left >= 0)[:400]
+    rows = np.repeat(base[None], 3 * len(inner), axis=0)
+    for i, node in enumerate(inner):
+        for j, step in enumerate((-1, 0, 1)):
+            rows[3 * i + j, trees.feature[node]] = np.floor(trees.threshold[node]) + step
+    features = np.clip(rows, -32768, 32767).astype(np.int16)
+    expected = model.predict_proba_features(features)
+    assert np.abs(quantise(model).body.decide(features)[0] / ONE - expected).max() < 1e-3
+    windows = toy_dataset(classes=classes, per_class=500, seed=9).windows
+    label, probability = run_onnx(to_onnx(model), windows)
+    np.testing.assert_allclose(probability, model.predict_proba(windows), rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(label, model.predict_proba(windows).argmax(axis=1))
+
+
+@pytest.mark.parametrize("family", BOOSTED)
+def test_a_bundle_of_boosted_trees_has_no_emlearn_header(family, tmp_path):
+    model = trained(family)
+    with pytest.raises(InputError, match="emlearn knows no boosted trees"):
+        to_emlearn(model)
+    bundle = load_bundle(export_bundle(model, tmp_path / "bundle").path)
+    assert bundle.emlearn() is None
+    assert not (bundle.path / "emlearn").exists()
+    assert (bundle.path / "model.onnx").is_file()
+    stream = bundle.replay
+    proof = prove(
+        bundle, host_levels(bundle, stream), {"L3": replay_native(bundle.source_dir, stream)}, in_range_only=True
+    )
+    assert proof.failures == ()
+    assert [c.name for c in proof.comparisons] == ["L0-L1", "L0-L2", "L2-L3"]
+
+
+def test_boosted_trees_that_no_board_holds_are_refused():
+    model = trained("hgb")
+    trees = model.estimator.trees_
+    with pytest.raises(InputError, match="too large for a board"):
+        quantise_boosted(replace(trees, value=trees.value * 1e6), 30)
+    with pytest.raises(InputError, match="255 features"):
+        quantise_boosted(trees, 256)
+    with pytest.raises(InputError, match="a board holds"):
+        quantise_boosted(replace(trees, root=np.resize(trees.root, 40_000)), 30)
+
+
 def test_a_random_threshold_just_below_a_whole_number_is_not_rounded_past_it():
     """Plain float32 would make 20001 of 20000.99999999, and send another vector left; skl2onnx must not."""
     model = copy.deepcopy(trained("et"))
@@ -117,7 +168,7 @@ def test_a_random_threshold_just_below_a_whole_number_is_not_rounded_past_it():
     np.testing.assert_allclose(probability, model.predict_proba(windows), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {*NETWORKS, *FORESTS}))
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {*NETWORKS, *FORESTS, *BOOSTED}))
 def test_families_without_a_form_are_refused_in_one_line(tmp_path, family):
     model = trained(family)
     for target in (quantise, to_onnx, to_emlearn, portable, lambda m: export_bundle(m, tmp_path / "bundle")):

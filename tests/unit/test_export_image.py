@@ -18,12 +18,16 @@ from stinger_export.image.sections import MAX_BYTES, Section, pack, unpack
 from stinger_export.integer.model import IntegerModel
 from stinger_export.integer.quantise import quantise
 
-FAMILIES = ("logreg", "mlp", "rf")
+FAMILIES = ("logreg", "mlp", "rf", "hgb")
+SMALL = {
+    "rf": {"n_estimators": 5, "max_depth": 4},
+    "mlp": {"hidden_layer_sizes": (10, 5)},
+    "hgb": {"max_iter": 7, "min_samples_leaf": 5},
+}
 
 
 def made(family: str, classes: int = 2, policy: Policy | None = None) -> IntegerModel:
-    options = {"rf": {"n_estimators": 5, "max_depth": 4}, "mlp": {"hidden_layer_sizes": (10, 5)}}.get(family)
-    model = train(toy_dataset(classes=classes, per_class=60), family, options=options)
+    model = train(toy_dataset(classes=classes, per_class=60), family, options=SMALL.get(family))
     return quantise(replace(model, spec=replace(model.spec, policy=policy)))
 
 

@@ -21,7 +21,12 @@ from stinger_export.image.sections import MAX_BYTES
 from stinger_export.integer.quantise import quantise
 from stinger_export.toolchain import compile_host, device_sources
 
-FAMILIES = ("logreg", "mlp", "rf")
+FAMILIES = ("logreg", "mlp", "rf", "hgb")
+SMALL = {
+    "rf": {"n_estimators": 5, "max_depth": 4},
+    "mlp": {"hidden_layer_sizes": (10, 5)},
+    "hgb": {"max_iter": 7, "min_samples_leaf": 5},
+}
 STATUS = {0: "ok", 1: "foreign", 2: "damaged", 3: "malformed", 4: "too large"}
 WINDOWS = extreme_windows(50, 6)
 
@@ -102,8 +107,7 @@ def opened(tmp_path_factory):
 
 
 def made(family: str, classes: int, policy: Policy | None = None, features: str = "rich"):
-    options = {"rf": {"n_estimators": 5, "max_depth": 4}, "mlp": {"hidden_layer_sizes": (10, 5)}}.get(family)
-    model = train(toy_dataset(classes=classes, per_class=60), family, features=features, options=options)
+    model = train(toy_dataset(classes=classes, per_class=60), family, features=features, options=SMALL.get(family))
     return quantise(replace(model, spec=replace(model.spec, policy=policy)))
 
 

@@ -21,11 +21,17 @@ from stinger.models.spec import ModelSpec
 from stinger.sessions.session import Channel
 from stinger_export.image.sections import MAX_BYTES, Section, pack, unpack
 from stinger_export.integer.layout import padded, read_weights, stored_weights
-from stinger_export.integer.model import Forest, IntegerModel, Layer, Network, Scaler
+from stinger_export.integer.model import Body, Boosted, Forest, IntegerModel, Layer, Network, Scaler
 from stinger_export.integer.store import check_body
 
 #: Tags in the order that an image has them; there are several layers or one set of trees.
-ORDER = ("FORM", "NAME", "CLAS", "CHAN", "HASH", "SCAL", "LAYR", "TREE", "POLI")
+ORDER = ("FORM", "NAME", "CLAS", "CHAN", "HASH", "SCAL", "LAYR", "TREE", "BOOS", "POLI")
+#: What a body is called in `FORM`, and the tags it consists of.
+_BODIES: dict[type[Body], tuple[int, set[str]]] = {
+    Network: (0, {"SCAL", "LAYR"}),
+    Forest: (1, {"TREE"}),
+    Boosted: (2, {"BOOS"}),
+}
 #: Number of each feature set in an image, as in ``stinger_feature_set``.
 FEATURE_CODES = {"summary": 0, "rich": 1, "coupled": 2}
 _FORM = struct.Struct("<IIHBBBBBBBBxx")
@@ -35,6 +41,7 @@ _POLICY_FIELDS = (
 )  # fmt: skip
 _LAYER = struct.Struct("<HHBBH")
 _TREES = struct.Struct("<HHHH")
+_BOOSTED = struct.Struct("<HHHBB")
 _SCALER = np.dtype([("offset", "<i4"), ("scale", "<i2"), ("shift", "u1"), ("zero", "u1")])
 _ROW = np.dtype([("bias", "<i4"), ("scale", "<u2"), ("pre", "u1"), ("post", "u1")])
 _NODE = np.dtype([("threshold", "<i2"), ("left", "<i2"), ("right", "<i2"), ("feature", "u1"), ("zero", "u1")])
@@ -61,7 +68,7 @@ def to_image(model: IntegerModel) -> bytes:
         len(spec.classes),
         FEATURE_CODES[spec.features],
         len(spec.feature_set),
-        int(isinstance(model.body, Forest)),
+        _BODIES[type(model.body)][0],
         *_triads(spec),
     )
     sections = [
@@ -71,11 +78,13 @@ def to_image(model: IntegerModel) -> bytes:
         Section("CHAN", _strings([part for c in spec.channels for part in (c.name, c.unit, repr(float(c.scale)))])),
         Section("HASH", bytes.fromhex(spec.data_hash) + bytes.fromhex(model.hash)),
     ]
-    if isinstance(model.body, Forest):
-        sections.append(Section("TREE", _forest_bytes(model.body)))
-    else:
+    if isinstance(model.body, Network):
         sections.append(Section("SCAL", _scaler_bytes(model.body.scaler)))
         sections += [Section("LAYR", _layer_bytes(layer)) for layer in model.body.layers]
+    elif isinstance(model.body, Forest):
+        sections.append(Section("TREE", _forest_bytes(model.body)))
+    else:
+        sections.append(Section("BOOS", _boosted_bytes(model.body)))
     if spec.policy is not None:
         sections.append(Section("POLI", _POLICY.pack(*(getattr(spec.policy, name) for name in _POLICY_FIELDS))))
     return pack(sections)
@@ -156,13 +165,31 @@ def _layer_bytes(layer: Layer) -> bytes:
 
 
 def _forest_bytes(forest: Forest) -> bytes:
-    table = np.zeros(len(forest.feature), dtype=_NODE)
+    head = _TREES.pack(len(forest.roots), len(forest.feature), len(forest.leaves), 0)
+    return head + _nodes_bytes(forest) + _even(forest.roots) + forest.leaves.astype("<u2").tobytes()
+
+
+def _boosted_bytes(boosted: Boosted) -> bytes:
+    sizes = (len(boosted.roots), len(boosted.feature), len(boosted.leaves), len(boosted.baseline))
+    parts = (
+        _nodes_bytes(boosted),
+        _even(boosted.roots),
+        _even(boosted.leaves),
+        boosted.baseline.astype("<i4").tobytes(),
+    )
+    return _BOOSTED.pack(*sizes, boosted.shift) + b"".join(parts)
+
+
+def _nodes_bytes(trees: Forest | Boosted) -> bytes:
+    table = np.zeros(len(trees.feature), dtype=_NODE)
     for column in ("threshold", "left", "right", "feature"):
-        table[column] = getattr(forest, column)
-    roots = np.zeros(len(forest.roots) + len(forest.roots) % 2, dtype="<i2")
-    roots[: len(forest.roots)] = forest.roots
-    head = _TREES.pack(len(forest.roots), len(table), len(forest.leaves), 0)
-    return head + table.tobytes() + roots.tobytes() + forest.leaves.astype("<u2").tobytes()
+        table[column] = getattr(trees, column)
+    return table.tobytes()
+
+
+def _even(values: NDArray[np.int16]) -> bytes:
+    """16-bit numbers, with a zero behind an odd number of them."""
+    return values.astype("<i2").tobytes() + bytes(2 * (len(values) % 2))
 
 
 def _section(sections: list[Section], tag: str) -> bytes:
@@ -179,7 +206,7 @@ def _model(sections: list[Section]) -> IntegerModel:
     if places != sorted(places):
         raise ValueError("sections in another order")
     form = _section(sections, "FORM")
-    period_us, lead_us, window, channels, classes, features, length, trees, *triads = _FORM.unpack(form)
+    period_us, lead_us, window, channels, classes, features, length, kind, *triads = _FORM.unpack(form)
     codes = {code: name for name, code in FEATURE_CODES.items()}
     name, family = _texts(_section(sections, "NAME"))
     hashes = _section(sections, "HASH")
@@ -206,11 +233,18 @@ def _model(sections: list[Section]) -> IntegerModel:
         policy = Policy(window=window, **values)
         policy.check_fits(window=window, period_us=period_us, channels=channels, classes=classes)
         spec = replace(spec, policy=policy)
-    body = _forest(_section(sections, "TREE"), classes) if trees else _network(sections, length)
-    if trees not in (0, 1) or {s.tag for s in sections} & ({"SCAL", "LAYR"} if trees else {"TREE"}):
-        raise ValueError("both trees and layers")
+    body = _body(sections, kind, length, classes)
     check_body(body, length, classes)
     return IntegerModel(spec, body)
+
+
+def _body(sections: list[Section], kind: int, features: int, classes: int) -> Body:
+    wanted = dict(_BODIES.values())[kind]
+    if {section.tag for section in sections} & set.union(*(tags for _, tags in _BODIES.values())) - wanted:
+        raise ValueError("sections of several bodies")
+    if kind == 0:
+        return _network(sections, features)
+    return _forest(_section(sections, "TREE"), classes) if kind == 1 else _boosted(_section(sections, "BOOS"))
 
 
 def _channels(texts: list[str]) -> tuple[Channel, ...]:
@@ -248,18 +282,62 @@ def _layer(payload: bytes) -> Layer:
 
 def _forest(payload: bytes, classes: int) -> Forest:
     trees, nodes, leaves, zero = _TREES.unpack_from(payload)
-    at = _TREES.size + nodes * _NODE.itemsize
-    end = at + 2 * (trees + trees % 2)
-    if len(payload) != end + 2 * leaves * classes:
-        raise ValueError("size of the trees")
-    table = np.frombuffer(payload, dtype=_NODE, count=nodes, offset=_TREES.size)
-    if zero or table["zero"].any() or any(payload[at + 2 * trees : end]):
-        raise ValueError("bytes that must be 0")
-    return Forest(
-        roots=_native(np.frombuffer(payload, dtype="<i2", count=trees, offset=at)),
-        leaves=_native(np.frombuffer(payload, dtype="<u2", offset=end)).reshape(leaves, classes),
-        **{name: _native(table[name]) for name in ("feature", "threshold", "left", "right")},
+    rest = _Rest(payload, _TREES.size)
+    forest = Forest(
+        **rest.nodes(nodes), roots=rest.even(trees), leaves=rest.take("<u2", leaves * classes).reshape(leaves, classes)
     )
+    rest.end(zero)
+    return forest
+
+
+def _boosted(payload: bytes) -> Boosted:
+    trees, nodes, leaves, outputs, shift = _BOOSTED.unpack_from(payload)
+    rest = _Rest(payload, _BOOSTED.size)
+    boosted = Boosted(
+        **rest.nodes(nodes),
+        roots=rest.even(trees),
+        leaves=rest.even(leaves),
+        baseline=rest.take("<i4", outputs),
+        shift=shift,
+    )
+    rest.end(0)
+    return boosted
+
+
+class _Rest:
+    """What is left of a section, taken table by table."""
+
+    def __init__(self, payload: bytes, at: int) -> None:
+        self._payload = payload
+        self._at = at
+
+    def take(self, dtype: Any, count: int) -> NDArray[Any]:
+        """Return the next ``count`` entries, in this computer's order of bytes."""
+        size = np.dtype(dtype).itemsize * count
+        if len(self._payload) - self._at < size:
+            raise ValueError("size of the trees")
+        table = np.frombuffer(self._payload, dtype=dtype, count=count, offset=self._at)
+        self._at += size
+        return table if table.dtype.names else _native(table)
+
+    def even(self, count: int) -> NDArray[Any]:
+        """Return the next 16-bit numbers; behind an odd number of them is a zero."""
+        values = self.take("<i2", count + count % 2)
+        if values[count:].any():
+            raise ValueError("bytes that must be 0")
+        return values[:count]
+
+    def nodes(self, count: int) -> dict[str, NDArray[Any]]:
+        """Return the columns of the next nodes."""
+        table = self.take(_NODE, count)
+        if table["zero"].any():
+            raise ValueError("bytes that must be 0")
+        return {name: _native(table[name]) for name in ("feature", "threshold", "left", "right")}
+
+    def end(self, zero: int) -> None:
+        """Refuse anything behind the last table, or in the header's spare bytes."""
+        if zero or self._at != len(self._payload):
+            raise ValueError("size of the trees, or bytes that must be 0")
 
 
 def _native(column: NDArray[Any]) -> NDArray[Any]:

@@ -8,10 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stinger.errors import InputError
-from stinger_export.integer.model import ONE, Forest
+from stinger.models.boosted import Trees
+from stinger_export.integer.model import LOGIT_UNIT, ONE, Boosted, Forest
 
 _MAX_NODES = 32767
 _MAX_TREES = 1000
+#: Sums of this many int16 leaves stay below 2**30.
+_MAX_BOOSTED_TREES = 32000
+_MAX_SHIFT = 12
 
 
 def quantise_forest(estimator: Any, features: int, classes: int) -> Forest:
@@ -75,3 +79,44 @@ def _leaf(value: NDArray[np.float64]) -> tuple[int, ...]:
     for k in np.argsort(shares - exact, kind="stable")[:missing]:
         shares[k] += 1
     return tuple(int(s) for s in shares)
+
+
+def quantise_boosted(trees: Trees, features: int) -> Boosted:
+    """Flatten boosted trees, their leaves rounded to int16 in the finest unit that holds the largest.
+
+    Args:
+        trees: Fitted on integer features.
+        features: Length of the feature vector.
+
+    Raises:
+        InputError: Too many trees, nodes or leaves for the device's 16-bit indices, or leaves too large for it.
+    """
+    inner = trees.left >= 0
+    nodes, outputs = int(inner.sum()), len(trees.baseline)
+    if nodes > _MAX_NODES or len(trees.root) > _MAX_BOOSTED_TREES:
+        raise InputError(
+            f"the boosted trees have {nodes} nodes in {len(trees.root)} trees, a board holds {_MAX_NODES} in "
+            f"{_MAX_BOOSTED_TREES}; limit max_iter or max_leaf_nodes"
+        )
+    if features > 255:
+        raise InputError(f"trees on the device look at 255 features at most, this model has {features}")
+    largest = float(np.abs(trees.value).max())
+    shift = int(np.clip(np.floor(np.log2(32767 / max(largest * LOGIT_UNIT, 1e-9))), 0, _MAX_SHIFT))
+    unit = LOGIT_UNIT * 2**shift
+    if round(largest * unit) > 32767 or np.abs(trees.baseline).max() * unit >= 2**29:
+        raise InputError("the boosted trees' leaves are too large for a board; scale or retrain them")
+    value = np.rint(trees.value * unit).astype(np.int64)
+    leaves, leaf_of = np.unique(value[~inner], return_inverse=True)
+    code = np.empty(len(inner), dtype=np.int64)
+    code[inner], code[~inner] = np.arange(nodes), -1 - leaf_of
+    rounding = 1 << (shift - 1) if shift else 0
+    return Boosted(
+        feature=trees.feature[inner].astype(np.uint8),
+        threshold=np.clip(np.floor(trees.threshold[inner]), -32768, 32767).astype(np.int16),
+        left=code[trees.left[inner]].astype(np.int16),
+        right=code[trees.right[inner]].astype(np.int16),
+        roots=code[trees.root].astype(np.int16),
+        leaves=leaves.astype(np.int16),
+        baseline=(np.rint(trees.baseline * unit) + rounding).astype(np.int32).reshape(outputs),
+        shift=shift,
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -149,16 +150,48 @@ class Forest:
     def decide(self, feature: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return probabilities and scores (summed leaf values) of feature vectors."""
         total = np.zeros((len(feature), self.leaves.shape[1]), dtype=np.int64)
-        rows = np.arange(len(feature))
-        for root in self.roots:
-            child = np.full(len(feature), root, dtype=np.int64)
-            while (inner := child >= 0).any():
-                node = child[inner]
-                goes_left = feature[rows[inner], self.feature[node]] <= self.threshold[node]
-                child[inner] = np.where(goes_left, self.left[node], self.right[node])
-            total += self.leaves[-(child + 1)]
+        for leaf in _walk(self, feature):
+            total += self.leaves[leaf]
         trees = len(self.roots)
         return (total + trees // 2) // trees, total
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """Boosted trees: nodes as in `Forest`; tree ``t`` adds the value of its leaf to output ``t % outputs``.
+
+    Attributes:
+        feature: Feature index of each node, uint8.
+        threshold: int16 of each node.
+        left: Child where the comparison holds, int16.
+        right: The other child, int16.
+        roots: Root of each tree, coded like a child, int16.
+        leaves: int16, shape ``(leaves,)``, in units of ``2**-shift / 1024`` of a logit.
+        baseline: int32, shape ``(outputs,)``, in the same unit; the rounding of the shift is in it.
+        shift: Right shift from sums to logits.
+    """
+
+    feature: NDArray[np.uint8]
+    threshold: NDArray[np.int16]
+    left: NDArray[np.int16]
+    right: NDArray[np.int16]
+    roots: NDArray[np.int16]
+    leaves: NDArray[np.int16]
+    baseline: NDArray[np.int32]
+    shift: int
+
+    def decide(self, feature: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return probabilities and scores (logits in 1/1024) of feature vectors."""
+        outputs = len(self.baseline)
+        total = np.tile(self.baseline.astype(np.int64), (len(feature), 1))
+        for number, leaf in enumerate(_walk(self, feature)):
+            total[:, number % outputs] += self.leaves[leaf]
+        score = total >> self.shift
+        return (_two_classes(score) if outputs == 1 else _many_classes(score)), score
+
+
+#: What a model consists of beside its features.
+Body = Network | Forest | Boosted
 
 
 @dataclass(frozen=True)
@@ -167,11 +200,11 @@ class IntegerModel:
 
     Attributes:
         spec: The manifest of the model it was made from.
-        body: A `Network` or a `Forest`.
+        body: A `Network`, a `Forest` or `Boosted` trees.
     """
 
     spec: ModelSpec
-    body: Network | Forest
+    body: Body
 
     def decide(self, windows: NDArray[np.int16]) -> Decisions:
         """Classify windows ``(n, window, channels)`` exactly as the device does."""
@@ -241,14 +274,29 @@ class IntegerModel:
 
     def arrays(self) -> list[NDArray[Any]]:
         """Every array the device holds, in a fixed order."""
-        if isinstance(self.body, Forest):
+        if not isinstance(self.body, Network):
             f = self.body
-            return [f.feature, f.threshold, f.left, f.right, f.roots, f.leaves]
+            arrays: list[NDArray[Any]] = [f.feature, f.threshold, f.left, f.right, f.roots, f.leaves]
+            if isinstance(f, Boosted):
+                arrays += [f.baseline, np.array([f.shift], dtype=np.uint8)]
+            return arrays
         s = self.body.scaler
-        arrays: list[NDArray[Any]] = [s.scale, s.offset, s.shift]
+        arrays = [s.scale, s.offset, s.shift]
         for layer in self.body.layers:
             arrays += [layer.weight, layer.bias, layer.scale, layer.pre, layer.post]
         return arrays
+
+
+def _walk(trees: Forest | Boosted, feature: NDArray[np.int16]) -> Iterator[NDArray[np.int64]]:
+    """Yield for each tree the leaf that every feature vector ends in, int64, shape ``(n,)``."""
+    rows = np.arange(len(feature))
+    for root in trees.roots:
+        child = np.full(len(feature), root, dtype=np.int64)
+        while (inner := child >= 0).any():
+            node = child[inner]
+            goes_left = feature[rows[inner], trees.feature[node]] <= trees.threshold[node]
+            child[inner] = np.where(goes_left, trees.left[node], trees.right[node])
+        yield -(child + 1)
 
 
 def exp_negative(d: NDArray[np.int64]) -> NDArray[np.int64]:

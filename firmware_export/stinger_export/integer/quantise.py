@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from stinger.errors import InputError
 from stinger.models.spec import TrainedModel
-from stinger_export.forms import is_forest, portable
-from stinger_export.integer.forest import quantise_forest
+from stinger_export.forms import is_boosted, is_forest, portable
+from stinger_export.integer.forest import quantise_boosted, quantise_forest
 from stinger_export.integer.model import LOGIT_UNIT, ONE, IntegerModel, Layer, Network, Scaler
 
 #: Largest change of a probability on the calibration windows that int8 weights may cause.
@@ -45,6 +45,8 @@ def quantise(model: TrainedModel) -> IntegerModel:
     if len(features) == 0:
         raise InputError(f"model {spec.name} has no calibration features; train it again")
     form = portable(model)
+    if is_boosted(spec):
+        return IntegerModel(spec, quantise_boosted(form.trees_, len(spec.feature_set)))
     if is_forest(spec):
         return IntegerModel(spec, quantise_forest(form, len(spec.feature_set), len(spec.classes)))
 

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from stinger.arrays import read_arrays, write_arrays
 from stinger.errors import InputError
 from stinger.models.spec import ModelSpec
-from stinger_export.integer.model import ONE, Forest, IntegerModel, Layer, Network, Scaler
+from stinger_export.integer.model import ONE, Body, Boosted, Forest, IntegerModel, Layer, Network, Scaler
 
 #: Larger than any model a microcontroller holds.
 _MAX_BYTES = 16 * 2**20
 _ADVICE = "export the model again"
 _LAYER = ("weight", "bias", "scale", "pre", "post")
+_TREES = ("feature", "threshold", "left", "right", "roots", "leaves")
 _DTYPES = {
     "scaler_scale": "int16",
     "scaler_offset": "int32",
@@ -30,7 +31,7 @@ _DTYPES = {
     "left": "int16",
     "right": "int16",
     "roots": "int16",
-    "leaves": "uint16",
+    "baseline": "int32",
 }
 
 
@@ -51,7 +52,7 @@ def load_integer(path: Path, spec: ModelSpec) -> IntegerModel:
     """
     arrays = read_arrays(path, _MAX_BYTES, _ADVICE)
     try:
-        body: Network | Forest = _forest(arrays) if "roots" in arrays else _network(arrays)
+        body = _body(arrays)
         for name, array in arrays.items():
             expected = _DTYPES.get(name, _DTYPES.get(name.partition("_")[2]))
             _require(expected is None or array.dtype == expected, f"{name} is {array.dtype}")
@@ -63,8 +64,11 @@ def load_integer(path: Path, spec: ModelSpec) -> IntegerModel:
 
 def _named(model: IntegerModel) -> dict[str, NDArray[Any]]:
     body = model.body
-    if isinstance(body, Forest):
-        return {name: getattr(body, name) for name in ("feature", "threshold", "left", "right", "roots", "leaves")}
+    if not isinstance(body, Network):
+        trees = {name: getattr(body, name) for name in _TREES}
+        if isinstance(body, Boosted):
+            trees |= {"baseline": body.baseline, "shift": np.array([body.shift], np.uint8)}
+        return trees
     named: dict[str, NDArray[Any]] = {
         f"scaler_{name}": getattr(body.scaler, name) for name in ("scale", "offset", "shift")
     }
@@ -73,9 +77,14 @@ def _named(model: IntegerModel) -> dict[str, NDArray[Any]]:
     return named
 
 
-def _forest(arrays: dict[str, NDArray[Any]]) -> Forest:
-    names = ("feature", "threshold", "left", "right", "roots", "leaves")
-    return Forest(*(arrays[name] for name in names))
+def _body(arrays: dict[str, NDArray[Any]]) -> Body:
+    if "roots" not in arrays:
+        return _network(arrays)
+    trees: dict[str, Any] = {name: arrays[name] for name in _TREES}
+    if "baseline" not in arrays:
+        return Forest(**trees)
+    _require(arrays["shift"].shape == (1,) and arrays["shift"].dtype == np.uint8, "shift")
+    return Boosted(**trees, baseline=arrays["baseline"], shift=int(arrays["shift"][0]))
 
 
 def _network(arrays: dict[str, NDArray[Any]]) -> Network:
@@ -85,26 +94,38 @@ def _network(arrays: dict[str, NDArray[Any]]) -> Network:
     return Network(scaler, layers)
 
 
-def check_body(body: Network | Forest, features: int, classes: int) -> None:
+def check_body(body: Body, features: int, classes: int) -> None:
     """Refuse integers that could not run: wrong shapes, indices that lead nowhere, sums that could overflow.
 
     Raises:
         ValueError: Something of the kind; it says what.
     """
-    if isinstance(body, Forest):
-        _check_forest(body, features, classes)
-    else:
+    if isinstance(body, Network):
         _check_network(body, features, classes)
+        return
+    _check_trees(body, features)
+    if isinstance(body, Forest):
+        _require(1 <= len(body.roots) <= 1000, "number of trees")
+        _require(body.leaves.dtype == np.uint16 and body.leaves.shape[1:] == (classes,), "shape of leaves")
+        _require(bool((body.leaves.astype(np.int64).sum(axis=1) == ONE).all()), "a leaf does not sum to one")
+    else:
+        _check_boosted(body, classes)
 
 
-def _check_forest(f: Forest, features: int, classes: int) -> None:
+def _check_boosted(b: Boosted, classes: int) -> None:
+    outputs = 1 if classes == 2 else classes
+    _require(b.leaves.dtype == np.int16 and b.leaves.ndim == 1, "shape of leaves")
+    _require(b.baseline.shape == (outputs,) and 0 <= b.shift <= 12, "shape of the baseline, or shift")
+    _require(outputs <= len(b.roots) <= 32000 and len(b.roots) % outputs == 0, "number of trees")
+    _require(bool((np.abs(b.baseline.astype(np.int64)) < 2**30).all()), "overflow in a sum of leaves")
+
+
+def _check_trees(f: Forest | Boosted, features: int) -> None:
     nodes = len(f.feature)
     _require(
         all(x.shape == (nodes,) for x in (f.feature, f.threshold, f.left, f.right)), "node arrays differ in length"
     )
-    _require(f.roots.ndim == 1 and 1 <= len(f.roots) <= 1000, "number of trees")
-    _require(f.leaves.ndim == 2 and f.leaves.shape[1] == classes and len(f.leaves) > 0, "shape of leaves")
-    _require(bool((f.leaves.astype(np.int64).sum(axis=1) == ONE).all()), "a leaf does not sum to one")
+    _require(f.roots.ndim == 1 and len(f.leaves) > 0, "number of trees or leaves")
     _require(bool((f.feature < features).all()), "a node uses a feature that does not exist")
     number = np.arange(nodes)
     for children, lowest in ((f.left, number + 1), (f.right, number + 1), (f.roots, np.zeros(len(f.roots), int))):

@@ -54,7 +54,7 @@ class HostLevels:
         l0: Probabilities of the estimator, ``(windows, classes)``.
         l1: Probabilities and labels of the ONNX graph.
         l2: Decisions of the integer model.
-        emlearn: Probabilities and labels of the emlearn header.
+        emlearn: Probabilities and labels of the emlearn header; None for a model that emlearn does not know.
         on: Whether the integer model's policy is on after each sample, ``(samples,)``.
     """
 
@@ -62,7 +62,7 @@ class HostLevels:
     l0: Probabilities
     l1: tuple[Probabilities, NDArray[np.integer]]
     l2: Decisions
-    emlearn: tuple[Probabilities, NDArray[np.integer]]
+    emlearn: tuple[Probabilities, NDArray[np.integer]] | None
     on: NDArray[np.bool_]
 
 
@@ -133,15 +133,18 @@ def host_levels(bundle: Bundle, stream: ReplayStream) -> HostLevels:
     windows = stream.windows(bundle.spec.window)
     l2 = bundle.integer.decide(windows)
     label, probability = run_onnx(bundle.onnx(), windows)
-    with tempfile.TemporaryDirectory(prefix="stinger-emlearn-") as work:
-        eml_label, eml_probability = run_emlearn(bundle.emlearn(), l2.feature, Path(work))
+    header, emlearn = bundle.emlearn(), None
+    if header is not None:
+        with tempfile.TemporaryDirectory(prefix="stinger-emlearn-") as work:
+            eml_label, eml_probability = run_emlearn(header, l2.feature, Path(work))
+        emlearn = (eml_probability.astype(np.float64), eml_label)
     ready = stream.ready(bundle.spec.window)
     return HostLevels(
         ready=ready,
         l0=bundle.model.predict_proba_features(l2.feature),
         l1=(probability.astype(np.float64), label),
         l2=l2,
-        emlearn=(eml_probability.astype(np.float64), eml_label),
+        emlearn=emlearn,
         on=bundle.integer.switch(stream.t_us, ready, windows, l2),
     )
 
@@ -181,14 +184,12 @@ def prove(
             compare_exactly(("L2", name), levels.l2, levels.ready, result, on=levels.on, policy=bundle.spec.policy)
             for name, result in boards.items()
         ),
-        compare_probabilities(
-            ("L0", "emlearn"),
-            levels.l0,
-            *levels.emlearn,
-            bound=eml_bound,
-            tie=TIE if forest else 2 * eml_bound,
-        ),
     ]
+    if levels.emlearn is not None:
+        tie = TIE if forest else 2 * eml_bound
+        comparisons.append(
+            compare_probabilities(("L0", "emlearn"), levels.l0, *levels.emlearn, bound=eml_bound, tie=tie)
+        )
     failures = [c.failure for c in comparisons if c.failure is not None]
     metrics = _metrics(levels, boards, truth) if truth is not None else {}
     if metrics:
@@ -215,7 +216,8 @@ def _metrics(levels: HostLevels, boards: dict[str, ReplayResult], truth: Truth) 
     for name, result in boards.items():
         probability = result.probability[truth.position] / ONE
         measured[name] = _measure(probability, result.label[truth.position], truth.label)
-    measured["emlearn"] = _measure(levels.emlearn[0][row], levels.emlearn[1][row], truth.label)
+    if levels.emlearn is not None:
+        measured["emlearn"] = _measure(levels.emlearn[0][row], levels.emlearn[1][row], truth.label)
     return measured
 
 

@@ -94,7 +94,7 @@ def _row(proof: Proof, cost: Cost | None) -> list[str]:
         f"{by_name['L0-L2'].max_difference:.4f}",
         str(by_name["L0-L2"].flips),
         differ or agree,
-        f"{by_name['L0-emlearn'].max_difference:.1e}",
+        f"{by_name['L0-emlearn'].max_difference:.1e}" if "L0-emlearn" in by_name else "-",
         *board,
     ]
 

@@ -23,7 +23,7 @@ from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.windows.dataset import Dataset
 from stinger_export.firmware import build_firmware
 from stinger_export.integer.c_source import write_c_source
-from stinger_export.integer.model import Forest, IntegerModel, Network
+from stinger_export.integer.model import Boosted, Forest, IntegerModel, Network
 from stinger_export.integer.quantise import quantise
 from stinger_virtual.transport import EmulatedTransport
 
@@ -54,7 +54,7 @@ _CYCLES: Mapping[str, float] = {
     "leaf value": 22.5,
 }
 #: Bytes of code that every network, every forest and the largest feature set bring with them, whatever their size.
-_CODE: Mapping[str, int] = {"network": 3365, "forest": 2115, "coupled": 1100}
+_CODE: Mapping[str, int] = {"network": 3365, "forest": 2115, "boosted": 2400, "coupled": 1100}
 #: Bytes of the constants around weights and nodes: the model's own record, names and pointers.
 _RECORD = 110
 #: Bytes of a stream's state before its samples and magnitudes, and behind its running sums.
@@ -110,7 +110,14 @@ def cycle_counts(model: IntegerModel, features: NDArray[np.int16]) -> dict[str, 
         return counts | _network_counts(model.body, len(spec.classes))
     steps = mean_steps(model.body, features)
     trees = len(model.body.roots)
+    if isinstance(model.body, Boosted):
+        return counts | {"tree": trees, "step": steps, "leaf value": trees, "class": _several(len(spec.classes))}
     return counts | {"tree": trees, "step": steps, "leaf value": trees * len(spec.classes)}
+
+
+def _several(classes: int) -> int:
+    """Classes whose probabilities take a softmax."""
+    return classes if classes > 2 else 0
 
 
 def _network_counts(network: Network, classes: int) -> dict[str, float]:
@@ -120,7 +127,7 @@ def _network_counts(network: Network, classes: int) -> dict[str, float]:
         "product 8": 0.0,
         "product 16": 0.0,
         "row": 0.0,
-        "class": classes if classes > 2 else 0,
+        "class": _several(classes),
     }
     for layer in network.layers:
         rows, inputs = _padded(layer.weight.shape)
@@ -129,7 +136,7 @@ def _network_counts(network: Network, classes: int) -> dict[str, float]:
     return counts
 
 
-def mean_steps(forest: Forest, features: NDArray[np.int16]) -> float:
+def mean_steps(forest: Forest | Boosted, features: NDArray[np.int16]) -> float:
     """Comparisons per decision, all trees together, mean over feature vectors ``(n, features)``."""
     steps = 0
     rows = np.arange(len(features))
@@ -154,6 +161,8 @@ def _flash(model: IntegerModel) -> int:
             constants += rows * inputs * layer.weight.dtype.itemsize + rows * _ROW
         return _CODE["network"] + constants
     constants += _NODE * max(1, len(body.feature)) + 2 * len(body.roots) + body.leaves.nbytes
+    if isinstance(body, Boosted):
+        return _CODE["boosted"] + constants + body.baseline.nbytes
     return _CODE["forest"] + constants
 
 
