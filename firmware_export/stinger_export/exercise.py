@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from stinger.models.spec import TrainedModel
+from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.windows.replay import ReplayStream
 
 _SEGMENTS = 32
 #: Segments that drive every sum to its limits: all lowest, all highest, alternating, silence.
 _EXTREMES = ((-32768, -32768), (32767, 32767), (-32768, 32767), (0, 0))
+
+
+def usual_samples(spec: ModelSpec) -> int:
+    """Number of samples at the beginning of the stream that are like training data; extremes follow."""
+    return _SEGMENTS * (spec.window + spec.window // 2)
 
 
 def exercise_stream(model: TrainedModel, seed: int = 1) -> ReplayStream:

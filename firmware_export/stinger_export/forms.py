@@ -1,7 +1,8 @@
-"""What an exporter sees of a model: one of four kinds of estimator, whichever family it is of.
+"""What an exporter sees of a model: one of five kinds of estimator, whichever family it is of.
 
-Families differ in how they are fitted. What is left of most of them is a standardised linear layer, standardised layers
-of rectified linear units, a forest of decision trees or boosted ones, and those the exporters know.
+Families differ in how they are fitted. What is left of them is a standardised linear layer, standardised layers of
+rectified linear units, a convolutional network, a forest of decision trees or boosted ones, and those the exporters
+know. The device's targets take fewer than ONNX does: `require_exportable` and `require_onnx`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelBinarizer, StandardScaler
 
-from stinger.errors import InputError
+from stinger.errors import InputError, UsageError
 from stinger.features.sets import require_on_device
+from stinger.models.families import family
 from stinger.models.spec import ModelSpec, TrainedModel
 
 #: Families whose models are a forest.
@@ -25,6 +27,8 @@ FORESTS = ("rf", "et", "dt")
 NETWORKS = ("logreg", "ridge", "mlp", "torch-mlp")
 #: Families whose models are boosted trees.
 BOOSTED = ("hgb", "xgb")
+#: Families whose models are convolutions of the window's samples.
+CONVOLUTIONS = ("torch-cnn",)
 
 
 def require_exportable(spec: ModelSpec) -> None:
@@ -41,6 +45,23 @@ def require_exportable(spec: ModelSpec) -> None:
     require_on_device(spec.features)
 
 
+def require_onnx(spec: ModelSpec) -> None:
+    """Refuse a model that has no ONNX form, before anything is made of it.
+
+    Raises:
+        InputError: Its family has none, or its family and its features do not go together.
+    """
+    known = (*NETWORKS, *FORESTS, *BOOSTED, *CONVOLUTIONS)
+    if spec.family not in known:
+        raise InputError(
+            f"model {spec.name} cannot be exported: {spec.family} has no ONNX form; train one of {', '.join(known)}"
+        )
+    try:
+        family(spec.family).check_features(spec.features)
+    except UsageError as error:
+        raise InputError(f"model {spec.name} cannot be exported: {error}") from error
+
+
 def portable(model: TrainedModel) -> Any:
     """Return the model as ``Pipeline(StandardScaler, LogisticRegression or MLPClassifier)``, as a forest, or boosted.
 
@@ -50,6 +71,20 @@ def portable(model: TrainedModel) -> Any:
         InputError: As `require_exportable`.
     """
     require_exportable(model.spec)
+    return _form(model)
+
+
+def onnx_form(model: TrainedModel) -> Any:
+    """Return the model as `portable` does, or as a ``TorchCNNClassifier``, of any features.
+
+    Raises:
+        InputError: As `require_onnx`.
+    """
+    require_onnx(model.spec)
+    return _form(model)
+
+
+def _form(model: TrainedModel) -> Any:
     estimator: Any = model.estimator
     if model.spec.family == "ridge":
         return Pipeline([("scale", estimator[0]), ("classify", _logistic(estimator[1]))])
@@ -68,6 +103,11 @@ def is_forest(spec: ModelSpec) -> bool:
 def is_boosted(spec: ModelSpec) -> bool:
     """Whether the portable form is boosted trees, an estimator with ``trees_``."""
     return spec.family in BOOSTED
+
+
+def is_convolution(spec: ModelSpec) -> bool:
+    """Whether the ONNX form is a convolutional network."""
+    return spec.family in CONVOLUTIONS
 
 
 def _logistic(linear: Any) -> LogisticRegression:

@@ -1,115 +1,91 @@
-"""The integer features as ONNX nodes: int64 throughout, bit for bit as `stinger.features` and the device."""
+"""Every feature set as ONNX nodes: integer ones in int64, the others in float64, bit for bit as `stinger.features`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
 
-import numpy as np
 from onnx import TensorProto
 
+from stinger.errors import InputError
 from stinger.features.base import FeatureSet
 from stinger.features.coupled import BITS, LEAST, PAIRS, CoupledFeatures, points
-from stinger.features.sets import require_on_device
+from stinger.features.flatten import FlattenFeatures
+from stinger.features.floating import FloatFeatures
+from stinger.features.integer import SummaryFeatures
+from stinger.features.invariant import InvariantFeatures
+from stinger_export.onnx_arithmetic import Graph, floor_divide, halved, isqrt, mean, part, std
+from stinger_export.onnx_floating import float_blocks
+from stinger_export.onnx_invariant import invariant_blocks
 
 _LARGEST_SHIFT = 13  # of a centred signal
 
 
-class Graph(Protocol):
-    """What nodes are appended to; see `stinger_export.onnx_graph`."""
+def graph_features(graph: Graph, features: FeatureSet) -> str:
+    """Compute a feature set from ``window``: int64 or, if it is not an integer set, float64 ``[N, features]``.
 
-    def add(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        """Append a node and return the name of its output."""
-        ...
-
-    def constant(self, value: Any) -> str:
-        """Append a constant and return its name; Python integers become int64."""
-        ...
-
-
-def integer_features(graph: Graph, features: FeatureSet) -> str:
-    """Compute a feature set from ``window``; int64 ``[N, features]``, limited to 32,767."""
-    require_on_device(features.name)
+    Raises:
+        InputError: There is no graph of this feature set.
+    """
+    if isinstance(features, FloatFeatures):
+        return _joined(graph, float_blocks(graph, features))
     x = graph.add("Cast", "window", to=TensorProto.INT64)
+    if isinstance(features, FlattenFeatures):
+        return graph.add("Flatten", x, axis=1)
+    if isinstance(features, InvariantFeatures):
+        blocks = invariant_blocks(graph, x, features)
+    elif isinstance(features, CoupledFeatures):
+        blocks = [*_summary(graph, x, features, rich=True), *_coupled(graph, x, features)]
+    elif isinstance(features, SummaryFeatures):
+        blocks = _summary(graph, x, features, rich=features.name == "rich")
+    else:
+        raise InputError(f"{features.name} features have no ONNX form; train with --features rich to export")
+    return graph.add("Min", _joined(graph, blocks), graph.constant(32767))
+
+
+def _joined(graph: Graph, blocks: Sequence[str]) -> str:
+    return blocks[0] if len(blocks) == 1 else graph.add("Concat", *blocks, axis=1)
+
+
+def _summary(graph: Graph, x: str, features: FeatureSet, *, rich: bool) -> list[str]:
     square = graph.add("Mul", x, x)
     size = graph.add("Abs", x)
     blocks = [
-        _mean(graph, x, features.window, 1),
-        _std(graph, x, square, features.window, 1),
+        mean(graph, x, features.window, 1),
+        std(graph, x, square, features.window, 1),
         graph.add("ReduceMax", size, graph.constant([1]), keepdims=0),
     ]
-    if features.name != "summary":
-        blocks.append(_mean(graph, size, features.window, 1))
+    if rich:
+        blocks.append(mean(graph, size, features.window, 1))
     for first in features.triads:
         axes = graph.constant([first, first + 1, first + 2])
         total = graph.add("ReduceSum", graph.add("Gather", square, axes, axis=2), graph.constant([2]), keepdims=1)
-        m = _isqrt(graph, total)
+        m = isqrt(graph, total)
         largest = graph.add("ReduceMax", m, graph.constant([1]), keepdims=0)
         # The squares of the truncated magnitude, not the sum of squares it came from.
-        spread = _std(graph, m, graph.add("Mul", m, m), features.window, 2)
-        blocks += [_mean(graph, m, features.window, 2), spread, _halved(graph, largest)]
-    if isinstance(features, CoupledFeatures):
-        blocks += _coupled(graph, x, features)
-    joined = graph.add("Concat", *blocks, axis=1)
-    return graph.add("Min", joined, graph.constant(32767))
-
-
-def _mean(graph: Graph, x: str, n: int, unit: int) -> str:
-    """Return ``(2*S + unit*n) // (2*unit*n)``. ONNX divides towards zero, hence the correction downwards."""
-    total = graph.add("ReduceSum", x, graph.constant([1]), keepdims=0)
-    above = graph.add("Add", graph.add("Mul", total, graph.constant(2)), graph.constant(unit * n))
-    below = graph.constant(2 * unit * n)
-    quotient = graph.add("Div", above, below)
-    too_high = graph.add("Greater", graph.add("Mul", quotient, below), above)
-    return graph.add("Sub", quotient, graph.add("Cast", too_high, to=TensorProto.INT64))
-
-
-def _std(graph: Graph, x: str, square: str, n: int, unit: int) -> str:
-    """Return ``(isqrt(4*(n*Q - S*S) // (unit*n)**2) + 1) // 2``; nothing in it is negative."""
-    total = graph.add("ReduceSum", x, graph.constant([1]), keepdims=0)
-    squares = graph.add("ReduceSum", square, graph.constant([1]), keepdims=0)
-    spread = graph.add("Sub", graph.add("Mul", squares, graph.constant(n)), graph.add("Mul", total, total))
-    scaled = graph.add("Mul", spread, graph.constant(4 // (unit * unit)))
-    return _halved(graph, _isqrt(graph, graph.add("Div", scaled, graph.constant(n * n))))
-
-
-def _halved(graph: Graph, x: str) -> str:
-    """Return ``(x + 1) // 2`` for ``x >= 0``."""
-    return graph.add("Div", graph.add("Add", x, graph.constant(1)), graph.constant(2))
-
-
-def _isqrt(graph: Graph, x: str) -> str:
-    """Integer square root: the double one, corrected by one in either direction."""
-    root = graph.add("Cast", graph.add("Sqrt", graph.add("Cast", x, to=TensorProto.DOUBLE)), to=TensorProto.INT64)
-    over = graph.add("Greater", graph.add("Mul", root, root), x)
-    root = graph.add("Sub", root, graph.add("Cast", over, to=TensorProto.INT64))
-    following = graph.add("Add", root, graph.constant(1))
-    under = graph.add("LessOrEqual", graph.add("Mul", following, following), x)
-    return graph.add("Add", root, graph.add("Cast", under, to=TensorProto.INT64))
+        spread = std(graph, m, graph.add("Mul", m, m), features.window, 2)
+        blocks += [mean(graph, m, features.window, 2), spread, halved(graph, largest)]
+    return blocks
 
 
 def _coupled(graph: Graph, x: str, features: CoupledFeatures) -> list[str]:
     """Append what ``coupled`` has beyond ``rich``: int64 ``[N, 36]``, in parts."""
     chosen = [first + i for first in features.triads for i in range(3)]
     x = graph.add("Gather", x, graph.constant(chosen), axis=2)
-    later = _slice(graph, x, 1, features.window, axis=1)
-    size = graph.add("Abs", graph.add("Sub", later, _slice(graph, x, 0, features.window - 1, axis=1)))
+    later = part(graph, x, 1, features.window, axis=1)
+    size = graph.add("Abs", graph.add("Sub", later, part(graph, x, 0, features.window - 1, axis=1)))
     total = graph.add("ReduceSum", size, graph.constant([1]), keepdims=0)
     steps = graph.add("Div", graph.add("Mul", total, graph.constant(4)), graph.constant(features.window))
 
     at = points(features.window)
     taken = graph.add("Gather", x, graph.constant(at), axis=1)
-    gyro = _slice(graph, taken, 3, 6, axis=2)
-    # A running sum as a product with a triangle of ones, exact in double: no sum has more than 20 bits.
-    triangle = graph.constant(np.tril(np.ones((len(at), len(at)))))
-    summed = graph.add("MatMul", triangle, graph.add("Cast", gyro, to=TensorProto.DOUBLE))
-    angle = graph.add("Cast", summed, to=TensorProto.INT64)
+    gyro = part(graph, taken, 3, 6, axis=2)
+    angle = graph.add("CumSum", gyro, graph.constant(1))
     square = graph.add("ReduceSum", graph.add("Mul", gyro, gyro), graph.constant([2]), keepdims=1)
-    signals = graph.add("Concat", taken, angle, _isqrt(graph, square), axis=2)
+    signals = graph.add("Concat", taken, angle, isqrt(graph, square), axis=2)
     v, power, r = _centred(graph, signals, len(at))
     sizes = graph.add("Div", graph.add("Mul", r, power), graph.constant(1 << 9))
     shape = graph.constant([-1, 3])
-    angles = graph.add("Reshape", _slice(graph, sizes, 6, 9, axis=2), shape)
+    angles = graph.add("Reshape", part(graph, sizes, 6, 9, axis=2), shape)
     return [steps, angles, *(_correlations(graph, v, r, outer, inner) for outer, inner in PAIRS)]
 
 
@@ -124,11 +100,9 @@ def _centred(graph: Graph, signals: str, count: int) -> tuple[str, str, str]:
         reached = graph.add("GreaterOrEqual", largest, graph.constant(1 << (BITS + k)))
         more = graph.add("Mul", graph.add("Cast", reached, to=TensorProto.INT64), graph.constant(1 << k))
         power = graph.add("Add", power, more)
-    v = graph.add("Div", e, power)
-    too_high = graph.add("Greater", graph.add("Mul", v, power), e)
-    v = graph.add("Sub", v, graph.add("Cast", too_high, to=TensorProto.INT64))
+    v = floor_divide(graph, e, power)
     squares = graph.add("ReduceSum", graph.add("Mul", v, v), graph.constant([1]), keepdims=1)
-    return v, power, _isqrt(graph, squares)
+    return v, power, isqrt(graph, squares)
 
 
 def _correlations(graph: Graph, v: str, r: str, outer: Sequence[int], inner: Sequence[int]) -> str:
@@ -148,7 +122,3 @@ def _correlations(graph: Graph, v: str, r: str, outer: Sequence[int], inner: Seq
     size = graph.add("Div", graph.add("Mul", size, columns[3]), graph.constant(1 << 16))
     signed = graph.add("Mul", size, graph.add("Sign", c))
     return graph.add("Reshape", signed, graph.constant([-1, len(first)]))
-
-
-def _slice(graph: Graph, x: str, start: int, stop: int, axis: int) -> str:
-    return graph.add("Slice", x, graph.constant([start]), graph.constant([stop]), graph.constant([axis]))

@@ -1,16 +1,13 @@
-"""A trained model as one ONNX graph: raw int16 windows in, label and probabilities out.
+"""A trained model as one ONNX graph: raw int16 windows in; label, probabilities and logits out.
 
-The integer features are computed inside the graph in int64, bit for bit as `stinger.features.integer` and the
-device compute them, so whoever runs the graph needs to know nothing about features or scaling. The classifier is
-skl2onnx's, in float32; the scaler is not, because a mean of thousands of counts and a deviation of a few lose
-digits in float32, so it runs in float64 before the cast.
+The features are computed inside the graph, integer ones in int64, bit for bit as `stinger.features` and the device
+compute them, so whoever runs the graph needs to know nothing about features or scaling. `stinger_export.onnx_features`
+and `stinger_export.onnx_models` say how.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,20 +16,25 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
-from skl2onnx import to_onnx as convert
-from skl2onnx.common.data_types import FloatTensorType
 
 from stinger import __version__
 from stinger.errors import InputError
-from stinger.models.boosted import Trees
 from stinger.models.spec import ModelSpec, TrainedModel
-from stinger_export.forms import is_boosted, is_forest, portable
-from stinger_export.onnx_features import integer_features
+from stinger_export.forms import onnx_form
+from stinger_export.onnx_features import graph_features
+from stinger_export.onnx_models import classify
 
 #: Operator sets of every exported graph: the newest that onnxruntime 1.14 (2023) already runs.
 TARGET_OPSET = 18
 TARGET_OPSET_ML = 3
 IR_VERSION = 8
+_OPSETS = {"": TARGET_OPSET, "ai.onnx.ml": TARGET_OPSET_ML}
+
+_OUTPUTS = (
+    "label, the most probable class (ties to the lower index); probabilities, one for each class; logits, what "
+    "probabilities come from (of two classes one, whose logistic function is the probability of the second; of more, "
+    "one each, whose softmax they are; forests have none, so theirs are logarithms)"
+)
 
 
 def to_onnx(model: TrainedModel) -> onnx.ModelProto:
@@ -40,44 +42,50 @@ def to_onnx(model: TrainedModel) -> onnx.ModelProto:
 
     Returns:
         A checked model: input ``window`` int16 ``[N, window, channels]``; outputs ``label`` int64 ``[N]`` (the most
-        probable class, ties to the lower index) and ``probabilities`` float32 ``[N, classes]``. Its
-        ``metadata_props`` say what the model is. The same model gives the same serialised bytes.
+        probable class, ties to the lower index), ``probabilities`` float32 ``[N, classes]`` and ``logits`` float32
+        ``[N, 1]`` for two classes, else ``[N, classes]`` (see `stinger_export.onnx_models`). Its ``metadata_props``
+        say what the model is, its ``doc_string`` what it takes and gives. The same model gives the same serialised
+        bytes.
 
     Raises:
-        InputError: The family or its features cannot be exported, or the conversion does not pass ONNX's own checks.
+        InputError: The family or its features have no ONNX form, or the graph does not pass ONNX's own checks.
     """
-    spec, form = model.spec, portable(model)
-    graph = _Graph(spec.name)
-    features = integer_features(graph, spec.feature_set)
-    if is_forest(spec):
-        probabilities = _forest(graph, features, form, len(spec.classes))
-    elif is_boosted(spec):
-        probabilities = _boosted(graph, features, form.trees_)
-    else:
-        scaler, classifier = (step for _, step in form.steps)
-        as_double = graph.add("Cast", features, to=TensorProto.DOUBLE)
-        centred = graph.add("Sub", as_double, graph.constant(scaler.mean_))
-        scaled = graph.add("Div", centred, graph.constant(scaler.scale_))
-        vector = graph.add("Cast", scaled, to=TensorProto.FLOAT)
-        probabilities = graph.merge(_converted(classifier, len(spec.feature_set)), vector)
-    graph.add("Identity", probabilities, output="probabilities")
-    graph.add("ArgMax", "probabilities", output="label", axis=1, keepdims=0)
-    return graph.model(
-        spec,
-        [
-            helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]),
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(spec.classes)]),
-        ],
-    )
+    form = onnx_form(model)
+    spec = model.spec
+    graph = _Graph(spec.name, _window(spec), f"{_described(spec)}. Takes int16 windows in counts; gives {_OUTPUTS}.")
+    return _classifier(graph, graph_features(graph, spec.feature_set), spec, form)
 
 
 def to_onnx_features(model: TrainedModel) -> onnx.ModelProto:
-    """Export only the model's features: ``window`` as in `to_onnx` to ``features`` int16 ``[N, features]``."""
-    graph = _Graph(f"{model.spec.name}_features")
-    vector = integer_features(graph, model.spec.feature_set)
-    graph.add("Cast", vector, output="features", to=TensorProto.INT16)
-    size = len(model.spec.feature_set)
-    return graph.model(model.spec, [helper.make_tensor_value_info("features", TensorProto.INT16, ["N", size])])
+    """Export only the model's features: ``window`` as in `to_onnx` to ``features`` ``[N, features]``.
+
+    They are int16, or float64 for floating-point sets.
+    """
+    spec = model.spec
+    graph = _Graph(
+        f"{spec.name}_features",
+        _window(spec),
+        f"The {spec.features} features of the model {spec.name}. Takes int16 windows in counts; gives features.",
+    )
+    vector, kind = graph_features(graph, spec.feature_set), _feature_type(spec)
+    graph.add("Cast", vector, output="features", to=kind)
+    return graph.model(spec, [helper.make_tensor_value_info("features", kind, ["N", len(spec.feature_set)])])
+
+
+def to_onnx_classifier(model: TrainedModel) -> onnx.ModelProto:
+    """Export only what follows the features: ``features`` as `to_onnx_features` gives them to the outputs of `to_onnx`.
+
+    Raises:
+        InputError: As `to_onnx`.
+    """
+    form = onnx_form(model)
+    spec, kind = model.spec, _feature_type(model.spec)
+    taken = helper.make_tensor_value_info("features", kind, ["N", len(spec.feature_set)])
+    graph = _Graph(
+        f"{spec.name}_classifier", taken, f"{_described(spec)}. Takes {spec.features} features; gives {_OUTPUTS}."
+    )
+    wide = TensorProto.INT64 if spec.feature_set.integer else TensorProto.DOUBLE
+    return _classifier(graph, graph.add("Cast", "features", to=wide), spec, form)
 
 
 def run_onnx(model: onnx.ModelProto, windows: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -90,21 +98,24 @@ def run_onnx(model: onnx.ModelProto, windows: NDArray[np.int16]) -> tuple[NDArra
     Returns:
         Labels int64 ``(n,)`` and probabilities float32 ``(n, classes)``.
     """
-    label, probabilities = run_graph(model, windows)
+    label, probabilities = run_graph(model, windows)[:2]
     return label, probabilities
 
 
-def run_graph(model: onnx.ModelProto, windows: NDArray[np.int16]) -> list[Any]:
-    """Run any graph with the input ``window`` and return its outputs in order; one CPU thread.
+def run_graph(model: onnx.ModelProto, values: NDArray[Any]) -> list[Any]:
+    """Run any graph of this module, on its one input, and return its outputs in order; one CPU thread.
 
     Raises:
-        InputError: The windows are not what the graph takes, or onnxruntime refuses the graph.
+        InputError: The values are not what the graph takes, or onnxruntime refuses the graph.
     """
-    size = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[1:]]
-    if windows.dtype != np.int16 or list(windows.shape[1:]) != size:
+    taken = model.graph.input[0]
+    size = [d.dim_value for d in taken.type.tensor_type.shape.dim[1:]]
+    dtype = helper.tensor_dtype_to_np_dtype(taken.type.tensor_type.elem_type)
+    if values.dtype != dtype or list(values.shape[1:]) != size:
+        what = "windows" if taken.name == "window" else taken.name
         raise InputError(
-            f"{model.graph.name} takes int16 windows of shape (n, {size[0]}, {size[1]}), "
-            f"got {windows.dtype}{windows.shape}"
+            f"{model.graph.name} takes {dtype} {what} of shape ({', '.join(['n', *map(str, size)])}), "
+            f"got {values.dtype}{values.shape}"
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -112,7 +123,7 @@ def run_graph(model: onnx.ModelProto, windows: NDArray[np.int16]) -> list[Any]:
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        outputs: list[Any] = session.run(None, {"window": windows})
+        outputs: list[Any] = session.run(None, {taken.name: values})
     except (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.NotImplemented) as error:
         raise InputError(f"onnxruntime refuses {model.graph.name}: {str(error).splitlines()[0]}") from error
     return outputs
@@ -121,8 +132,10 @@ def run_graph(model: onnx.ModelProto, windows: NDArray[np.int16]) -> list[Any]:
 class _Graph:
     """Collects nodes and constants; every value gets a number, so that the result is the same every time."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, taken: onnx.ValueInfoProto, description: str) -> None:
         self.name = name
+        self.taken = taken
+        self.description = description
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
@@ -141,36 +154,19 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def merge(self, other: onnx.ModelProto, vector: str) -> str:
-        """Append a converted classifier that reads ``vector``; return the name of its probabilities."""
-        names = {other.graph.input[0].name: vector}
-        for part in (*other.graph.initializer, *(o for n in other.graph.node for o in _named(n.output))):
-            name = part if isinstance(part, str) else part.name
-            names[name] = f"classifier_{name}"
-        for tensor in other.graph.initializer:
-            self.constants.append(onnx.TensorProto.FromString(tensor.SerializeToString()))
-            self.constants[-1].name = names[tensor.name]
-        for number, node in enumerate(other.graph.node):
-            copy = onnx.NodeProto.FromString(node.SerializeToString())
-            copy.name = f"classifier_{number}_{node.op_type}"
-            copy.input[:] = [names.get(i, i) for i in node.input]
-            copy.output[:] = [names.get(o, o) for o in node.output]
-            self.nodes.append(copy)
-        return names["probabilities"]
-
     def model(self, spec: ModelSpec, outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
         """Assemble and check the model, without the parts that lead to no output."""
         nodes = _needed(self.nodes, [o.name for o in outputs])
         used = {name for node in nodes for name in node.input}
-        window = helper.make_tensor_value_info("window", TensorProto.INT16, ["N", spec.window, len(spec.channels)])
-        graph = helper.make_graph(nodes, self.name, [window], outputs, [c for c in self.constants if c.name in used])
-        opsets = [helper.make_opsetid("", TARGET_OPSET), helper.make_opsetid("ai.onnx.ml", TARGET_OPSET_ML)]
+        constants = [c for c in self.constants if c.name in used]
+        graph = helper.make_graph(nodes, self.name, [self.taken], outputs, constants, doc_string=self.description)
         model = helper.make_model(
             graph,
-            opset_imports=opsets,
+            opset_imports=[helper.make_opsetid(domain, version) for domain, version in _OPSETS.items()],
             ir_version=IR_VERSION,
             producer_name="stinger",
             producer_version=__version__,
+            doc_string=self.description,
         )
         helper.set_model_props(model, _metadata(spec))
         try:
@@ -180,9 +176,34 @@ class _Graph:
         return model
 
 
-def _named(names: Iterable[str]) -> list[str]:
-    """Names of outputs; an unused optional one is empty."""
-    return [name for name in names if name]
+def _classifier(graph: _Graph, features: str, spec: ModelSpec, form: Any) -> onnx.ModelProto:
+    answers, classes = classify(graph, features, spec, form), len(spec.classes)
+    graph.add("ArgMax", answers.probabilities, output="label", axis=1, keepdims=0)
+    graph.add("Cast", answers.probabilities, output="probabilities", to=TensorProto.FLOAT)
+    graph.add("Cast", answers.logits, output="logits", to=TensorProto.FLOAT)
+    columns = {"probabilities": classes, "logits": 1 if classes == 2 else classes}
+    return graph.model(
+        spec,
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]),
+            *(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", n]) for name, n in columns.items()),
+        ],
+    )
+
+
+def _window(spec: ModelSpec) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info("window", TensorProto.INT16, ["N", spec.window, len(spec.channels)])
+
+
+def _feature_type(spec: ModelSpec) -> int:
+    return int(TensorProto.INT16 if spec.feature_set.integer else TensorProto.DOUBLE)
+
+
+def _described(spec: ModelSpec) -> str:
+    return (
+        f"The model {spec.name}: {spec.family} on {spec.features} features of {spec.window} samples of "
+        f"{', '.join(c.name for c in spec.channels)}, one every {spec.period_us} us, classes {', '.join(spec.classes)}"
+    )
 
 
 def _needed(nodes: list[onnx.NodeProto], outputs: list[str]) -> list[onnx.NodeProto]:
@@ -206,84 +227,8 @@ def _metadata(spec: ModelSpec) -> dict[str, str]:
         "channels": json.dumps(channels, ensure_ascii=False),
         "classes": json.dumps(list(spec.classes), ensure_ascii=False),
         "data_hash": spec.data_hash,
+        "policy": json.dumps(spec.policy.to_json(), sort_keys=True) if spec.policy is not None else "",
+        "threshold": repr(float(spec.threshold)),
+        "opset": json.dumps({domain or "ai.onnx": version for domain, version in _OPSETS.items()}),
         "stinger_version": __version__,
     }
-
-
-def _boosted(graph: _Graph, features: str, trees: Trees) -> str:
-    """Add boosted trees' leaves up in float32, and return the name of the probabilities."""
-    inner, outputs = trees.left >= 0, len(trees.baseline)
-    tree = np.searchsorted(trees.root, np.arange(len(inner)), side="right") - 1
-    number = np.arange(len(inner)) - trees.root[tree]
-    leaf = np.flatnonzero(~inner)
-
-    def child(of: NDArray[np.int32]) -> Any:
-        return np.where(inner, of - trees.root[tree], 0).tolist()
-
-    vector = graph.add("Cast", features, to=TensorProto.FLOAT)
-    sums = graph.add(
-        "TreeEnsembleRegressor",
-        vector,
-        domain="ai.onnx.ml",
-        n_targets=outputs,
-        aggregate_function="SUM",
-        post_transform="NONE",
-        base_values=trees.baseline.tolist(),
-        nodes_treeids=tree.tolist(),
-        nodes_nodeids=number.tolist(),
-        nodes_featureids=trees.feature.tolist(),
-        nodes_modes=np.where(inner, "BRANCH_LEQ", "LEAF").tolist(),
-        # For integers the same, and float32 cannot round them up past one.
-        nodes_values=np.clip(np.floor(trees.threshold), -32768, 32767).tolist(),
-        nodes_truenodeids=child(trees.left),
-        nodes_falsenodeids=child(trees.right),
-        target_treeids=tree[leaf].tolist(),
-        target_nodeids=number[leaf].tolist(),
-        target_ids=(tree[leaf] % outputs).tolist(),
-        target_weights=trees.value[leaf].tolist(),
-    )
-    if outputs > 1:
-        return graph.add("Softmax", sums, axis=1)
-    likely = graph.add("Sigmoid", sums)
-    return graph.add("Concat", graph.add("Sub", graph.constant(np.float32(1)), likely), likely, axis=1)
-
-
-def _converted(estimator: Any, features: int) -> onnx.ModelProto:
-    return convert(
-        estimator,
-        name="classifier",
-        initial_types=[("vector", FloatTensorType([None, features]))],
-        options={id(estimator): {"zipmap": False}},
-        target_opset={"": TARGET_OPSET, "ai.onnx.ml": TARGET_OPSET_ML},
-    )
-
-
-def _forest(graph: _Graph, features: str, forest: Any, classes: int) -> str:
-    """Append the forest; its leaves are summed exactly, and the mean is taken after the sum.
-
-    skl2onnx divides each leaf by the number of trees, and fiftieths are not exact in float32: where two classes
-    tie, rounding would choose. Leaves in 1/128 divided by a power of two are exact, and so is their sum.
-    """
-    converted = _converted(forest, forest.n_features_in_)
-    trees = len(forest.estimators_)
-    power = 2 ** math.ceil(math.log2(trees))
-    [ensemble] = (n for n in converted.graph.node if n.op_type == "TreeEnsembleClassifier")
-    [weights] = (a for a in ensemble.attribute if a.name == "class_weights")
-    # skl2onnx stores only class 1 of two, and the leaves in the order of their trees and nodes.
-    leaves = [
-        share / power
-        for tree in forest.estimators_
-        for leaf in np.flatnonzero(tree.tree_.children_left == -1)
-        for share in tree.tree_.value[leaf, 0, 1 if classes == 2 else 0 :]
-    ]
-    if not np.allclose(np.multiply(leaves, power / trees), weights.floats, rtol=0, atol=1e-6):
-        raise InputError("skl2onnx converted the forest in an unknown way; install the version in constraints.txt")
-    weights.floats[:] = leaves
-    vector = graph.add("Cast", features, to=TensorProto.FLOAT)
-    total = graph.merge(converted, vector)
-    share = graph.constant(np.float32(trees / power))
-    if classes > 2:
-        return graph.add("Div", total, share)
-    column = graph.add("Gather", total, graph.constant([1]), axis=1)
-    second = graph.add("Div", column, share)
-    return graph.add("Concat", graph.add("Sub", graph.constant(np.float32(1)), second), second, axis=1)

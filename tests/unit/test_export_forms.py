@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from toy import extreme_windows, toy_dataset
 from stinger.check.compare import compare_exactly
 from stinger.check.prove import host_levels, prove
 from stinger.check.replay import replay_native
-from stinger.errors import InputError
+from stinger.errors import InputError, UsageError
 from stinger.models.families import FAMILIES
 from stinger.models.spec import TrainedModel
 from stinger.models.train import train
@@ -158,7 +159,7 @@ def test_boosted_trees_that_no_board_holds_are_refused():
 
 
 def test_a_random_threshold_just_below_a_whole_number_is_not_rounded_past_it():
-    """Plain float32 would make 20001 of 20000.99999999, and send another vector left; skl2onnx must not."""
+    """Plain float32 would make 20001 of 20000.99999999, and send another vector left; the graph must not."""
     model = copy.deepcopy(trained("et"))
     for tree in model.estimator.estimators_:
         inner = tree.tree_.children_left != -1
@@ -169,17 +170,24 @@ def test_a_random_threshold_just_below_a_whole_number_is_not_rounded_past_it():
 
 
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) - {*NETWORKS, *FORESTS, *BOOSTED}))
-def test_families_without_a_form_are_refused_in_one_line(tmp_path, family):
+def test_families_without_a_form_on_the_device_are_refused_in_one_line(tmp_path, family):
     model = trained(family)
-    for target in (quantise, to_onnx, to_emlearn, portable, lambda m: export_bundle(m, tmp_path / "bundle")):
+    for target in (quantise, to_emlearn, portable):
         with pytest.raises(InputError, match=f"{family} has no integer form; train one of logreg") as caught:
             target(model)
         assert "\n" not in str(caught.value)
-    assert not (tmp_path / "bundle").exists()
+    only_onnx(model, tmp_path, f"{family} has no integer form")
 
 
 def test_features_that_the_device_does_not_compute_are_refused_in_one_line(tmp_path):
     model = train(toy_dataset(per_class=40), "logreg", features="flatten", folds=0)
-    with pytest.raises(InputError, match="does not compute flatten features") as caught:
-        export_bundle(model, tmp_path / "bundle")
+    only_onnx(model, tmp_path, "does not compute flatten features")
+
+
+def only_onnx(model: TrainedModel, directory: Path, reason: str) -> None:
+    """What such a model can be exported to is ONNX; anything else is refused when asked for."""
+    with pytest.raises(UsageError, match=reason) as caught:
+        export_bundle(model, directory / "refused", targets=("integer",))
     assert "\n" not in str(caught.value)
+    assert not (directory / "refused").exists()
+    assert export_bundle(model, directory / "bundle").targets == ("onnx",)

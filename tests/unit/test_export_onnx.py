@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ from toy import extreme_windows, toy_dataset
 
 import stinger
 from stinger.errors import InputError
+from stinger.models.policy import Policy
 from stinger.models.spec import TrainedModel
 from stinger.models.train import train
 from stinger_export.forms import FORESTS, NETWORKS
@@ -120,7 +122,12 @@ def test_graph_is_valid_and_describes_itself():
     [window] = graph.graph.input
     shape = [d.dim_param or d.dim_value for d in window.type.tensor_type.shape.dim]
     assert (window.name, window.type.tensor_type.elem_type, shape) == ("window", onnx.TensorProto.INT16, ["N", 50, 6])
-    assert [o.name for o in graph.graph.output] == ["label", "probabilities"]
+    outputs = {o.name: [d.dim_param or d.dim_value for d in o.type.tensor_type.shape.dim] for o in graph.graph.output}
+    assert outputs == {"label": ["N"], "probabilities": ["N", 4], "logits": ["N", 4]}
+    assert list(outputs) == ["label", "probabilities", "logits"]
+    assert graph.doc_string == graph.graph.doc_string
+    for said in ("toy_mlp: mlp on rich features of 50 samples of ax, ay", "Takes int16 windows", "gives label"):
+        assert said in graph.doc_string
     props = {p.key: p.value for p in graph.metadata_props}
     assert props["name"] == "toy_mlp"
     assert props["family"] == "mlp"
@@ -130,6 +137,17 @@ def test_graph_is_valid_and_describes_itself():
     assert json.loads(props["channels"])[0] == {"name": "ax", "unit": "g", "scale": 1 / 2048}
     assert props["data_hash"] == model.spec.data_hash
     assert props["stinger_version"] == stinger.__version__
+    assert json.loads(props["opset"]) == {"ai.onnx": TARGET_OPSET, "ai.onnx.ml": TARGET_OPSET_ML}
+    assert (props["policy"], props["threshold"]) == ("", "0.5")
+
+
+def test_policy_and_threshold_are_in_the_metadata():
+    model = trained("logreg")
+    policy = Policy.stock(window=50, period_us=10_000, gyro=3)
+    graph = to_onnx(replace(model, spec=replace(model.spec, policy=policy, threshold=0.3)))
+    props = {p.key: p.value for p in graph.metadata_props}
+    assert Policy.from_json(json.loads(props["policy"])) == policy
+    assert float(props["threshold"]) == 0.3
 
 
 def test_every_node_leads_to_an_output():
@@ -150,7 +168,12 @@ def test_two_processes_give_the_same_bytes():
     )
     result = subprocess.run(
         [sys.executable, "-c", program],
-        env={"PYTHONPATH": str(Path(__file__).parent), "PYTHONHASHSEED": "7"},
+        # The rest as here: the number of threads shows in a fit's last digits.
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+            "PYTHONHASHSEED": "7",
+        },
         capture_output=True,
         text=True,
         check=True,

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from stinger.link.replay import ReplayResult
 from stinger.models.policy import Policy
 from stinger_export.integer.model import ONE, Decisions
-
-#: A margin between the two likeliest classes below which the estimator itself breaks a tie by rounding.
-TIE = 1e-6
+from stinger_export.parity import TIE
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stinger.check.compare import TIE, Comparison, compare_exactly, compare_probabilities
+from stinger.check.compare import Comparison, compare_exactly, compare_probabilities
 from stinger.evaluation.metrics import accuracy, average_precision
 from stinger.link.replay import ReplayResult
 from stinger.models.policy import Policy
@@ -32,15 +32,10 @@ from stinger_export.emlearn_header import run_emlearn
 from stinger_export.forms import is_forest
 from stinger_export.integer.model import ONE, Decisions
 from stinger_export.onnx_graph import run_onnx
+from stinger_export.parity import EMLEARN_NET_BOUND, EMLEARN_TREE_BOUND, ONNX_BOUND, TIE
 
-#: Largest change of a probability from L0: float32 arithmetic, and integer arithmetic.
-ONNX_BOUND = 1e-5
-INTEGER_BOUND = 0.03
 #: Largest loss of held-out accuracy from L0 to L2.
 ACCURACY_LOSS = 0.005
-#: emlearn: float32 networks, and trees whose leaves hold 8 bits.
-EMLEARN_NET_BOUND = 1e-4
-EMLEARN_TREE_BOUND = 0.005
 
 Probabilities = NDArray[np.float64]
 
@@ -52,15 +47,15 @@ class HostLevels:
     Attributes:
         ready: Samples at which a window is complete, ``(samples,)``.
         l0: Probabilities of the estimator, ``(windows, classes)``.
-        l1: Probabilities and labels of the ONNX graph.
+        l1: Probabilities and labels of the ONNX graph; None for a bundle without one.
         l2: Decisions of the integer model.
-        emlearn: Probabilities and labels of the emlearn header; None for a model that emlearn does not know.
+        emlearn: Probabilities and labels of the emlearn header; None for a bundle without one.
         on: Whether the integer model's policy is on after each sample, ``(samples,)``.
     """
 
     ready: NDArray[np.bool_]
     l0: Probabilities
-    l1: tuple[Probabilities, NDArray[np.integer]]
+    l1: tuple[Probabilities, NDArray[np.integer]] | None
     l2: Decisions
     emlearn: tuple[Probabilities, NDArray[np.integer]] | None
     on: NDArray[np.bool_]
@@ -123,8 +118,13 @@ class Proof:
         }
 
 
-def host_levels(bundle: Bundle, stream: ReplayStream) -> HostLevels:
+def host_levels(bundle: Bundle, stream: ReplayStream, *, emlearn: bool = True) -> HostLevels:
     """Evaluate every level that needs no board.
+
+    Args:
+        bundle: The exported model.
+        stream: Samples to classify.
+        emlearn: Compile and run the emlearn header, too.
 
     Raises:
         InputError: The bundle's files are damaged.
@@ -132,19 +132,22 @@ def host_levels(bundle: Bundle, stream: ReplayStream) -> HostLevels:
     """
     windows = stream.windows(bundle.spec.window)
     l2 = bundle.integer.decide(windows)
-    label, probability = run_onnx(bundle.onnx(), windows)
-    header, emlearn = bundle.emlearn(), None
+    l1, from_header = None, None
+    if "onnx" in bundle.targets:
+        label, probability = run_onnx(bundle.onnx(), windows)
+        l1 = (probability.astype(np.float64), label)
+    header = bundle.emlearn() if emlearn else None
     if header is not None:
         with tempfile.TemporaryDirectory(prefix="stinger-emlearn-") as work:
             eml_label, eml_probability = run_emlearn(header, l2.feature, Path(work))
-        emlearn = (eml_probability.astype(np.float64), eml_label)
+        from_header = (eml_probability.astype(np.float64), eml_label)
     ready = stream.ready(bundle.spec.window)
     return HostLevels(
         ready=ready,
         l0=bundle.model.predict_proba_features(l2.feature),
-        l1=(probability.astype(np.float64), label),
+        l1=l1,
         l2=l2,
-        emlearn=emlearn,
+        emlearn=from_header,
         on=bundle.integer.switch(stream.t_us, ready, windows, l2),
     )
 
@@ -170,14 +173,16 @@ def prove(
     meant = bundle.integer.in_range(levels.l2.feature) if in_range_only else np.ones(len(levels.l2), dtype=np.bool_)
     forest = is_forest(bundle.spec)
     eml_bound = EMLEARN_TREE_BOUND if forest else EMLEARN_NET_BOUND
-    comparisons = [
-        compare_probabilities(("L0", "L1"), levels.l0, *levels.l1, bound=ONNX_BOUND),
+    comparisons = []
+    if levels.l1 is not None:
+        comparisons.append(compare_probabilities(("L0", "L1"), levels.l0, *levels.l1, bound=ONNX_BOUND))
+    comparisons += [
         compare_probabilities(
             ("L0", "L2"),
             levels.l0[meant],
             levels.l2.probability[meant] / ONE,
             levels.l2.label[meant],
-            bound=INTEGER_BOUND,
+            bound=bundle.max_loss,
             flips_allowed=1.0,  # what flips may cost is bounded by ACCURACY_LOSS
         ),
         *(
@@ -210,7 +215,7 @@ def _metrics(levels: HostLevels, boards: dict[str, ReplayResult], truth: Truth) 
     row = np.cumsum(levels.ready)[truth.position] - 1
     measured = {
         "L0": _measure(levels.l0[row], levels.l0[row].argmax(axis=1), truth.label),
-        "L1": _measure(levels.l1[0][row], levels.l1[1][row], truth.label),
+        **({} if levels.l1 is None else {"L1": _measure(levels.l1[0][row], levels.l1[1][row], truth.label)}),
         "L2": _measure(levels.l2.probability[row] / ONE, levels.l2.label[row], truth.label),
     }
     for name, result in boards.items():

@@ -90,7 +90,7 @@ def _row(proof: Proof, cost: Cost | None) -> list[str]:
     return [
         proof.name,
         _headline(proof),
-        f"{by_name['L0-L1'].max_difference:.1e}",
+        f"{by_name['L0-L1'].max_difference:.1e}" if "L0-L1" in by_name else "-",
         f"{by_name['L0-L2'].max_difference:.4f}",
         str(by_name["L0-L2"].flips),
         differ or agree,

@@ -20,7 +20,7 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Check a board, a board's log, or the bundle itself against the model; exit 1 where they differ."""
-    from stinger.workflow.check import check_host, check_log, check_port
+    from stinger.workflow.check import check_bundle, check_log, check_port
     from stinger_export.bundle import load_bundle
 
     if port is not None and log is not None:
@@ -28,13 +28,17 @@ def check(
     if data is not None and port is None:
         raise UsageError("--data needs --port: it is what the board is asked about")
     opened, progress = load_bundle(bundle), to_stderr()
+    unchecked: dict[str, str] = {}
+    failures: list[str] | None = None
     if port is not None:
         comparisons = [check_port(opened, port, data, progress)]
     elif log is not None:
         comparisons = [check_log(opened, log, progress)]
     else:
-        comparisons = list(check_host(opened, progress).comparisons)
-    failures = [c.failure for c in comparisons if c.failure is not None]
+        found = check_bundle(opened, progress)
+        comparisons, unchecked, failures = found.comparisons, found.unchecked, found.failures
+    if failures is None:
+        failures = [c.failure for c in comparisons if c.failure is not None]
     if json:
         print_json([{**c.__dict__, "levels": list(c.levels)} for c in comparisons])
     else:
@@ -43,6 +47,8 @@ def check(
             for c in comparisons
         ]
         print_table(["levels", "windows", "flips", "largest |Δp|", "agree"], rows)
+    for level, why in unchecked.items():
+        typer.echo(f"not checked: {level} ({why})", err=True)
     for line in failures:
         typer.echo(f"stinger: {opened.spec.name}: {line}", err=True)
     if failures:

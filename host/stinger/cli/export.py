@@ -3,21 +3,98 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stinger.cli.output import print_json, print_table
+from stinger.errors import UsageError
 from stinger.workflow.progress import to_stderr
+
+if TYPE_CHECKING:
+    from stinger.workflow.export import Exported
+    from stinger.workflow.export_parts import Part
 
 
 def export(
     model: Annotated[Path, typer.Argument(help="Model directory written by `stinger train --out`.")],
     out: Annotated[Path, typer.Option(help="Directory of the bundle.")],
+    target: Annotated[
+        str | None,
+        typer.Option(help="Some of integer,onnx,emlearn,mlmd,stock; by default all that the model allows."),
+    ] = None,
+    max_loss: Annotated[
+        float, typer.Option(help="Largest change of a probability from the model to its integers.")
+    ] = 0.03,
+    data: Annotated[
+        Path | None, typer.Option(help="The dataset trained on: measure its held-out windows as well.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Most it may take on the board, such as flash=8k,ram=2k,cycles=35k.")
+    ] = None,
+    cost: Annotated[bool, typer.Option("--cost/--no-cost", help="Measure flash, RAM and cycles.")] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Export a model to ONNX, an emlearn header and integer C, all in one bundle."""
-    from stinger.models.store import load_model
-    from stinger_export.bundle import export_bundle
+    """Export a model to ONNX, an emlearn header, integer C and images, all in one bundle and measured against it."""
+    from stinger.workflow.export import ExportOptions, OverBudgetError, parse_budget, to_json
+    from stinger.workflow.export import export as run
+    from stinger_export.targets import parse_targets
 
-    progress = to_stderr()
-    bundle = export_bundle(load_model(model), out, lambda target: progress.step(f"exporting {target}"))
-    typer.echo(f"bundle: {out} (integer model {bundle.integer.hash})")
+    if not 0 < max_loss <= 1:
+        raise UsageError(f"--max-loss is {max_loss:g}; it is a change of a probability, above 0 and at most 1")
+    options = ExportOptions(
+        model=model,
+        out=out,
+        targets=parse_targets(target),
+        max_loss=max_loss,
+        budget=None if budget is None else parse_budget(budget),
+        cost=cost,
+        data=data,
+    )
+    try:
+        done = run(options, to_stderr())
+    except OverBudgetError as error:
+        _print_parts(error.parts)
+        raise
+    if json:
+        print_json(to_json(done))
+    else:
+        _print(done)
+
+
+def _print(done: Exported) -> None:
+    manifest = done.bundle.manifest
+    rows = [
+        [
+            entry["target"],
+            "-".join(entry["levels"]),
+            f"{entry['windows']:,}",
+            str(entry["flips"]),
+            f"{entry['max_difference']:.1e}",
+            f"{entry['bound']:g}" if entry["bound"] else "every bit",
+        ]
+        for entry in manifest["parity"]
+    ]
+    print_table(["target", "levels", "windows", "flips", "largest |Δp|", "allowed"], rows)
+    for level, scores in manifest["held_out"].items():
+        typer.echo(f"held-out windows, {level}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+    for name, why in manifest["not_exported"].items():
+        typer.echo(f"not exported: {name} ({why})")
+    if done.cost is not None:
+        cost = done.cost
+        typer.echo(
+            f"on the board: {cost.flash_bytes:,} bytes of flash, {cost.ram_bytes:,} of RAM, {cost.cycles:,} cycles = "
+            f"{cost.milliseconds:g} ms at {cost.clock_hz / 1e6:g} MHz, {cost.share_of_period:.2%} of the sample period"
+        )
+    else:
+        typer.echo(f"cost on the board: not measured ({done.no_cost})")
+    integer = manifest["integer_hash"]
+    typer.echo(f"bundle: {done.bundle.path}" + (f" (integer model {integer})" if integer else ""))
+
+
+def _print_parts(parts: list[Part]) -> None:
+    rows = [
+        [part.name, f"{part.flash:,}", f"{part.ram:,}", "-" if part.cycles is None else f"~{part.cycles:,}"]
+        for part in parts
+    ]
+    print_table(["part", "flash", "RAM", "cycles"], rows)

@@ -31,7 +31,7 @@ from stinger_virtual.transport import EmulatedTransport
 TOLERANCE = 0.15
 
 #: Feature sets whose cost is known.
-_ESTIMATED = ("summary", "rich", "coupled")
+ESTIMATED = ("summary", "rich", "coupled")
 _STRIDE, _ROW_GROUP = 8, 4  # as in device/stinger_ml
 #: Windows whose decisions are counted when measuring.
 _MEASURED_WINDOWS = 16
@@ -89,10 +89,15 @@ def estimate(model: IntegerModel, features: NDArray[np.int16]) -> OnBoard:
     Raises:
         InputError: The features' cost is not known.
     """
-    if model.spec.features not in _ESTIMATED:
+    if model.spec.features not in ESTIMATED:
         raise InputError(f"there is no estimate for {model.spec.features} features yet; measure it: --measure-cost")
     cycles = sum(_CYCLES[name] * count for name, count in cycle_counts(model, features).items())
     return OnBoard(flash=_flash(model), ram=_ram(model.spec), cycles=round(cycles))
+
+
+def cycles_of(work: str, count: float) -> float:
+    """Cycles of a kind of work, done ``count`` times."""
+    return _CYCLES[work] * count
 
 
 def cycle_counts(model: IntegerModel, features: NDArray[np.int16]) -> dict[str, float]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +12,122 @@ import numpy as np
 from stinger.check.compare import Comparison, compare_exactly
 from stinger.check.prove import Proof, host_levels, prove
 from stinger.check.replay import replay_native, replay_port
-from stinger.errors import CheckFailedError, InputError
+from stinger.errors import CheckFailedError, InputError, ToolchainError
+from stinger.link.board import Board
 from stinger.link.board_log import BoardLog, read_board_log
+from stinger.link.replay import ReplayResult
 from stinger.models.policy import MAX_MISSED
 from stinger.sessions.session import starts_after_gap
 from stinger.windows.replay import ReplayStream, stream_of
 from stinger.workflow.dataset import read_all
 from stinger.workflow.progress import Progress
 from stinger_export.bundle import Bundle
+from stinger_export.exercise import exercise_stream
+from stinger_export.firmware import build_firmware
+from stinger_export.integer.model import ONE
+from stinger_export.parity import Parity, Samples, image_parity, onnx_parity, stock_parity
+from stinger_export.stock.convert import refuse_other_models, to_stock
+from stinger_export.toolchain import cross_compiler, host_compiler
+from stinger_export.vectors import verify_vectors
+from stinger_virtual.transport import EmulatedTransport
+
+
+@dataclass(frozen=True)
+class BundleCheck:
+    """What a bundle's own check found.
+
+    Attributes:
+        comparisons: All pairs of levels compared.
+        unchecked: Levels that could not be compared here, and why.
+        failures: One line for each thing that does not hold.
+    """
+
+    comparisons: list[Comparison] = field(default_factory=list)
+    unchecked: dict[str, str] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+
+def check_bundle(bundle: Bundle, progress: Progress) -> BundleCheck:
+    """Compare every level that there are tools for, over the bundle's own samples and its test vectors.
+
+    Raises:
+        InputError: The bundle is damaged.
+        LinkError: The firmware fails on the emulated board.
+    """
+    found = BundleCheck()
+    stream = bundle.replay
+    samples = Samples(bundle.model, exercise_stream(bundle.model))
+    if "integer" in bundle.targets:
+        host = _available(host_compiler, ("L3", *(("emlearn",) if "emlearn" in bundle.targets else ())), found)
+        progress.step("comparing estimator, ONNX, integer numpy" + (", host C and emlearn" if host else ""))
+        levels = host_levels(bundle, stream, emlearn=host)
+        boards = {"L3": replay_native(bundle.source_dir, stream)} if host else {}
+        if _available(cross_compiler, ("L4",), found):
+            progress.step(f"replaying {len(stream):,} samples into an emulated board")
+            try:
+                boards["L4"] = _replay_emulated(bundle, stream)
+            except ToolchainError as error:
+                found.unchecked["L4"] = str(error)
+        found.comparisons.extend(prove(bundle, levels, boards, in_range_only=True).comparisons)
+    elif "onnx" in bundle.targets:
+        found.comparisons.append(_as_comparison(onnx_parity(samples, bundle.onnx())))
+    if bundle.mlmd() is not None:
+        image = (bundle.path / "model.mlmd").read_bytes()
+        found.comparisons.append(_as_comparison(image_parity(samples, bundle.integer, image)))
+    if (stock := bundle.stock()) is not None:
+        refuse_other_models(bundle.spec)
+        found.comparisons.append(_as_comparison(stock_parity(samples, stock)))
+        if stock.to_bytes() != to_stock(bundle.model).to_bytes():
+            found.failures.append("stock.mlmd does not hold the model's weights")
+    found.failures.extend(c.failure for c in found.comparisons if c.failure is not None)
+    _check_vectors(bundle, found)
+    return found
+
+
+def _available(find: Callable[[], object], levels: tuple[str, ...], found: BundleCheck) -> bool:
+    """Whether there is a compiler; if not, note which levels go unchecked."""
+    try:
+        find()
+    except ToolchainError as error:
+        found.unchecked.update(dict.fromkeys(levels, str(error)))
+        return False
+    return True
+
+
+def _replay_emulated(bundle: Bundle, stream: ReplayStream) -> ReplayResult:
+    with tempfile.TemporaryDirectory(prefix="stinger-check-") as folder:
+        image = build_firmware(bundle.source_dir, Path(folder)).bin.read_bytes()
+    with Board(EmulatedTransport(image)) as board:
+        board.hello()
+        return board.replay(stream.samples, stream.t_us, stream.gap_before)
+
+
+def _check_vectors(bundle: Bundle, found: BundleCheck) -> None:
+    vectors = bundle.vectors()
+    if vectors is None:
+        found.unchecked["vectors"] = "a bundle of version 1 has none; export the model again"
+        return
+    graph = bundle.onnx() if "onnx" in bundle.targets else None
+    windows = len(vectors["windows"])
+    results = verify_vectors(vectors, bundle.model, graph=graph, integer=bundle.integer_model, stock=bundle.stock())
+    for name, (worst, failure) in results.items():
+        if name in ("l0", "l1", "l2", "stock"):
+            level = name.upper() if name != "stock" else name
+            found.comparisons.append(
+                Comparison(("vectors", level), windows, 0, 0, _probability(name, worst), 0.0, failure)
+            )
+        if failure is not None:
+            found.failures.append(failure)
+
+
+def _probability(name: str, difference: float) -> float:
+    return difference / ONE if name == "l2" else difference
+
+
+def _as_comparison(parity: Parity) -> Comparison:
+    return Comparison(
+        parity.levels, parity.windows, parity.flips, 0, parity.max_difference, parity.bound, parity.failure
+    )
 
 
 def check_host(bundle: Bundle, progress: Progress, *, sanitize: bool = False) -> Proof:

@@ -45,7 +45,7 @@ def build(dataset: Dataset, family: str, out: Path, *, features: str, seed: int,
     progress.step(f"{family}: training")
     model = train(dataset, family, features=features, seed=seed)
     bundle = export_bundle(model, out / "bundle", lambda target: progress.step(f"{family}: exporting {target}"))
-    progress.step(f"{family}: compiling the firmware")
+    progress.step(f"{family}: compiling the firmware of integer model {bundle.integer.hash}")
     return Built(bundle, build_firmware(bundle.source_dir, out / "firmware"))
 
 

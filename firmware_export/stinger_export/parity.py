@@ -1,0 +1,196 @@
+"""How far each exported form is from the model it was made from, measured at export and again by every check.
+
+Levels: L0 the fitted estimator, L1 ONNX in onnxruntime, L2 the integer reference in numpy. The samples are those of
+`stinger_export.exercise`, made from the model alone, and the training windows whose features the model keeps.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from stinger.models.spec import TrainedModel
+from stinger.windows.replay import ReplayStream
+from stinger_export.emlearn_header import EmlearnHeader, run_emlearn
+from stinger_export.exercise import usual_samples
+from stinger_export.image.model import from_image, to_image
+from stinger_export.integer.model import ONE, Decisions, IntegerModel
+from stinger_export.onnx_graph import run_onnx
+from stinger_export.stock.arithmetic import run_stock
+from stinger_export.stock.image import StockModel, parse_image
+
+#: Largest change of a probability from L0: float32 arithmetic, and integer arithmetic.
+ONNX_BOUND = 1e-5
+INTEGER_BOUND = 0.03
+#: emlearn: float32 networks, and trees whose leaves hold 8 bits.
+EMLEARN_NET_BOUND = 1e-4
+EMLEARN_TREE_BOUND = 0.005
+#: The stock firmware: float32 with a variance of one pass, which loses digits where the mean is large.
+STOCK_BOUND = 0.005
+#: A margin between the two likeliest classes below which the estimator itself breaks a tie by rounding.
+TIE = 1e-6
+
+Probabilities = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """One exported form against the model.
+
+    Attributes:
+        target: What was exported.
+        levels: The two levels compared.
+        windows: Windows compared.
+        flips: Windows whose labels differ, ties aside.
+        max_difference: Largest difference of a probability.
+        mean_difference: Mean over the windows of the largest difference of a class.
+        agreement: Share of windows with the same label.
+        bound: Largest difference allowed.
+        failure: One line saying what is wrong, or None.
+    """
+
+    target: str
+    levels: tuple[str, str]
+    windows: int
+    flips: int
+    max_difference: float
+    mean_difference: float
+    agreement: float
+    bound: float
+    failure: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; figures have three digits, as more would only tell processors apart."""
+        values = {k: _three_digits(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
+        return {**values, "levels": list(self.levels)}
+
+
+class Samples:
+    """What the forms of one model are asked.
+
+    Args:
+        model: The model.
+        stream: What `exercise_stream` made of it.
+    """
+
+    def __init__(self, model: TrainedModel, stream: ReplayStream) -> None:
+        self.model = model
+        self.stream = stream
+        self.windows = stream.windows(model.spec.window)
+        ready = np.flatnonzero(stream.ready(model.spec.window))
+        #: Windows like those of the training data, not made of extremes.
+        self.usual: NDArray[np.bool_] = ready < usual_samples(model.spec)
+        self.features = model.spec.feature_set.compute(self.windows)
+        self.l0: Probabilities = model.predict_proba_features(self.features)
+
+
+def onnx_parity(samples: Samples, graph: onnx.ModelProto) -> Parity:
+    """Compare the graph in onnxruntime with the estimator."""
+    label, probability = run_onnx(graph, samples.windows)
+    if probability.shape != samples.l0.shape or label.shape != samples.l0.shape[:1]:
+        failure = "the graph answers for another number of classes"
+        return Parity("onnx", ("L0", "L1"), 0, 0, 1.0, 1.0, 0.0, ONNX_BOUND, failure)
+    return _compare("onnx", ("L0", "L1"), samples.l0, probability, label, bound=ONNX_BOUND)
+
+
+def emlearn_parity(samples: Samples, header: EmlearnHeader) -> Parity:
+    """Compile the emlearn header for this computer and compare it with the estimator.
+
+    Raises:
+        ToolchainError: There is no compiler, or it refuses.
+    """
+    bound = EMLEARN_TREE_BOUND if header.kind == "trees" else EMLEARN_NET_BOUND
+    with tempfile.TemporaryDirectory(prefix="stinger-emlearn-") as work:
+        label, probability = run_emlearn(header, samples.features, Path(work))
+    tie = TIE if header.kind == "trees" else 2 * bound
+    return _compare("emlearn", ("L0", "emlearn"), samples.l0, probability, label, bound=bound, tie=tie)
+
+
+def integer_parity(samples: Samples, integer: IntegerModel, max_loss: float = INTEGER_BOUND) -> Parity:
+    """Compare the integer model with the estimator, on windows in its range and on calibration windows."""
+    meant = integer.in_range(samples.features)
+    decided = integer.decide(samples.windows[meant])
+    kept = samples.model.calibration
+    probability, score = integer.body.decide(kept)
+    label = (score[:, 0] > 0).astype(np.int64) if score.shape[1] == 1 else score.argmax(axis=1)
+    return _compare(
+        "integer",
+        ("L0", "L2"),
+        np.concatenate([samples.l0[meant], samples.model.predict_proba_features(kept)]),
+        np.concatenate([decided.probability, probability]) / ONE,
+        np.concatenate([decided.label, label]),
+        bound=max_loss,
+        flips_allowed=True,  # what flips may cost is bounded by the accuracy on held-out windows
+    )
+
+
+def held_out_parity(l0: Probabilities, decided: Decisions, max_loss: float = INTEGER_BOUND) -> Parity:
+    """Compare the integer model's decisions about held-out windows with the estimator's probabilities."""
+    label, probability = decided.label, decided.probability / ONE
+    return _compare("integer, held out", ("L0", "L2"), l0, probability, label, bound=max_loss, flips_allowed=True)
+
+
+def image_parity(samples: Samples, integer: IntegerModel, image: bytes | None = None) -> Parity:
+    """Read the image back and compare every output bit with the integer model."""
+    again = from_image(to_image(integer) if image is None else image, "model.mlmd")
+    if again.hash != integer.hash:
+        return Parity("mlmd", ("L2", "mlmd"), 0, 0, 1.0, 1.0, 0.0, 0.0, "the image holds another model")
+    expected, got = integer.decide(samples.windows), again.decide(samples.windows)
+    parity = _compare("mlmd", ("L2", "mlmd"), expected.probability / ONE, got.probability / ONE, got.label, bound=0.0)
+    same = np.array_equal(expected.score, got.score) and np.array_equal(expected.label, got.label)
+    failure = None if same else "the image read back decides otherwise"
+    return Parity(**{**parity.__dict__, "flips": int((expected.label != got.label).sum()), "failure": failure})
+
+
+def stock_parity(samples: Samples, stock: StockModel) -> Parity:
+    """Compare the stock firmware's float32 arithmetic, before its motion gate, with the estimator."""
+    read = parse_image(stock.to_bytes(), "stock.mlmd")
+    p = run_stock(read, samples.windows[samples.usual]).probability.astype(np.float64)
+    both = np.stack([1 - p, p], axis=1)
+    return _compare(
+        "stock",
+        ("L0", "stock"),
+        samples.l0[samples.usual],
+        both,
+        (p > 0.5).astype(np.int64),
+        bound=STOCK_BOUND,
+        tie=2 * STOCK_BOUND,
+    )
+
+
+def _compare(
+    target: str,
+    levels: tuple[str, str],
+    first: Probabilities,
+    second: NDArray[Any],
+    label: NDArray[np.integer],
+    *,
+    bound: float,
+    tie: float = TIE,
+    flips_allowed: bool = False,
+) -> Parity:
+    """Compare probabilities ``(n, classes)`` and labels with a first level's; its label is the likeliest class."""
+    difference = np.abs(first - second.astype(np.float64)).max(axis=1)
+    ordered = np.sort(first, axis=1)
+    differs = first.argmax(axis=1) != label
+    flips = int((differs & (ordered[:, -1] - ordered[:, -2] > tie)).sum())
+    worst = float(difference.max(initial=0.0))
+    failure = None
+    if not len(first):
+        failure = "there are no windows to compare"
+    elif not worst <= bound:  # catches NaN too
+        failure = f"{levels[1]} differs from {levels[0]} by {worst:.2g}, at most {bound:g} is allowed"
+    elif flips and not flips_allowed:
+        failure = f"{levels[1]} gives {flips} of {len(first)} windows another label than {levels[0]}"
+    mean, agree = (float(difference.mean()), float(1 - differs.mean())) if len(first) else (0.0, 0.0)
+    return Parity(target, levels, len(first), flips, worst, mean, agree, bound, failure)
+
+
+def _three_digits(value: float) -> float:
+    return float(f"{value:.3g}")

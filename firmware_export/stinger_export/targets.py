@@ -1,0 +1,215 @@
+"""Every form that a model can be exported to, made and measured before anything is written.
+
+A form whose parity with the model was not measured is not exported. A form that was asked for by name and that the
+model cannot have is an error; without names, every form that the model allows is made, and the others are listed with
+the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from stinger.errors import CheckFailedError, InputError, StingerError, ToolchainError, UsageError
+from stinger.evaluation.metrics import accuracy, average_precision
+from stinger.models.spec import TrainedModel
+from stinger.windows.replay import ReplayStream
+from stinger_export.emlearn_header import EmlearnHeader, to_emlearn
+from stinger_export.exercise import exercise_stream
+from stinger_export.image.model import to_image
+from stinger_export.integer.model import ONE, IntegerModel
+from stinger_export.integer.quantise import quantise
+from stinger_export.onnx_graph import to_onnx
+from stinger_export.parity import (
+    INTEGER_BOUND,
+    Parity,
+    Samples,
+    emlearn_parity,
+    held_out_parity,
+    image_parity,
+    integer_parity,
+    onnx_parity,
+    stock_parity,
+)
+from stinger_export.stock.convert import to_stock
+from stinger_export.stock.image import StockModel
+from stinger_export.vectors import Vectors, make_vectors
+
+#: Names of the forms, in the order in which they are made.
+TARGETS = ("integer", "onnx", "emlearn", "mlmd", "stock")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Windows that no training saw.
+
+    Attributes:
+        windows: int16, shape ``(n, window, channels)``.
+        labels: Their classes, shape ``(n,)``.
+    """
+
+    windows: NDArray[np.int16]
+    labels: NDArray[np.uint8]
+
+
+@dataclass
+class Exports:
+    """What a model was exported to; a form that was not made is None.
+
+    Attributes:
+        model: The model.
+        replay: Samples made from it.
+        integer: The integer model.
+        onnx: The ONNX graph.
+        emlearn: The emlearn header.
+        mlmd: The model image, version 2.
+        stock: The stock firmware's model.
+        parity: One measurement of each form.
+        not_exported: Why the others were not made.
+        held_out: Per level ``accuracy`` and, for two classes, ``pr_auc``, if held-out windows were given.
+        vectors: Test vectors.
+    """
+
+    model: TrainedModel
+    replay: ReplayStream
+    integer: IntegerModel | None = None
+    onnx: onnx.ModelProto | None = None
+    emlearn: EmlearnHeader | None = None
+    mlmd: bytes | None = None
+    stock: StockModel | None = None
+    parity: list[Parity] = field(default_factory=list)
+    not_exported: dict[str, str] = field(default_factory=dict)
+    held_out: dict[str, dict[str, float]] = field(default_factory=dict)
+    vectors: Vectors = field(default_factory=dict)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the forms that were made."""
+        return tuple(name for name in TARGETS if getattr(self, name) is not None)
+
+
+def parse_targets(text: str | None) -> tuple[str, ...] | None:
+    """Read a list such as ``onnx,mlmd``; None is what nothing was asked for.
+
+    Raises:
+        UsageError: A name is unknown.
+    """
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in TARGETS]
+    if unknown or not names:
+        raise UsageError(f"unknown target {unknown[0] if unknown else text!r}; known: {', '.join(TARGETS)}")
+    return names
+
+
+def make_exports(
+    model: TrainedModel,
+    targets: Sequence[str] | None = None,
+    *,
+    max_loss: float = INTEGER_BOUND,
+    held_out: HeldOut | None = None,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> Exports:
+    """Make every form and measure it.
+
+    Args:
+        model: The model.
+        targets: Names of forms, ``mlmd`` includes ``integer``; by default whatever the model allows.
+        max_loss: Largest change of a probability from the model to its integers.
+        held_out: Windows to measure the loss on, beside those made from the model.
+        on_progress: Called with the name of each form before it is made.
+
+    Raises:
+        UsageError: A form was asked for that the model cannot have.
+        InputError: The model can have none at all.
+        ToolchainError: A form was asked for that needs a compiler, and there is none.
+        CheckFailedError: A form is further from the model than allowed.
+    """
+    samples = Samples(model, exercise_stream(model))
+    made = Exports(model, samples.stream)
+    wanted = TARGETS if targets is None else tuple(n for n in TARGETS if n in (*targets, *_needs(targets)))
+    reasons: dict[str, StingerError] = {}
+    for name in wanted:
+        on_progress(name)
+        try:
+            made.parity += _MAKE[name](made, samples, max_loss)
+        except (InputError, UsageError) as error:
+            setattr(made, name, None)
+            if targets is not None:
+                if isinstance(error, ToolchainError):
+                    raise
+                raise UsageError(f"model {model.spec.name} has no {name} form: {error}") from error
+            reasons[name] = error
+    if not made.targets:
+        raise next(iter(reasons.values()))
+    skipped = {} if targets is None else dict.fromkeys((n for n in TARGETS if n not in wanted), "not asked for")
+    made.not_exported = {**{name: str(error) for name, error in reasons.items()}, **skipped}
+    if held_out is not None:
+        _measure_held_out(made, held_out, max_loss)
+    if failed := [p for p in made.parity if p.failure is not None]:
+        raise CheckFailedError(f"model {model.spec.name}, {failed[0].target}: {failed[0].failure}; nothing was written")
+    windows, label = (samples.windows, None) if held_out is None else (held_out.windows, held_out.labels)
+    made.vectors = make_vectors(windows, label, model, graph=made.onnx, integer=made.integer, stock=made.stock)
+    return made
+
+
+def _needs(targets: Sequence[str]) -> tuple[str, ...]:
+    return ("integer",) if "mlmd" in targets else ()
+
+
+def _integer(made: Exports, samples: Samples, max_loss: float) -> list[Parity]:
+    made.integer = quantise(made.model)
+    return [integer_parity(samples, made.integer, max_loss)]
+
+
+def _onnx(made: Exports, samples: Samples, _: float) -> list[Parity]:
+    made.onnx = to_onnx(made.model)
+    return [onnx_parity(samples, made.onnx)]
+
+
+def _emlearn(made: Exports, samples: Samples, _: float) -> list[Parity]:
+    made.emlearn = to_emlearn(made.model)
+    return [emlearn_parity(samples, made.emlearn)]
+
+
+def _mlmd(made: Exports, samples: Samples, _: float) -> list[Parity]:
+    if made.integer is None:
+        raise InputError("an image holds the integer model, and there is none")
+    made.mlmd = to_image(made.integer)
+    return [image_parity(samples, made.integer, made.mlmd)]
+
+
+def _stock(made: Exports, samples: Samples, _: float) -> list[Parity]:
+    made.stock = to_stock(made.model)
+    return [stock_parity(samples, made.stock)]
+
+
+_MAKE: dict[str, Callable[[Exports, Samples, float], list[Parity]]] = {
+    "integer": _integer,
+    "onnx": _onnx,
+    "emlearn": _emlearn,
+    "mlmd": _mlmd,
+    "stock": _stock,
+}
+
+
+def _measure_held_out(made: Exports, held_out: HeldOut, max_loss: float) -> None:
+    l0 = made.model.predict_proba(held_out.windows)
+    made.held_out["L0"] = _scores(held_out.labels, l0, l0.argmax(axis=1))
+    if made.integer is not None:
+        decided = made.integer.decide(held_out.windows)
+        made.held_out["L2"] = _scores(held_out.labels, decided.probability / ONE, decided.label)
+        made.parity.append(held_out_parity(l0, decided, max_loss))
+
+
+def _scores(truth: NDArray[Any], probability: NDArray[np.float64], label: NDArray[Any]) -> dict[str, float]:
+    scores = {"accuracy": accuracy(truth, label)}
+    if probability.shape[1] == 2 and len(np.unique(truth)) == 2:
+        scores["pr_auc"] = average_precision(truth, probability[:, 1])
+    return {name: float(f"{value:.6g}") for name, value in scores.items()}
