@@ -22,6 +22,8 @@ CASES = {
     "rf, coupled": ("rf", "coupled", {"n_estimators": 20}, {}),
     "mlp, small, many classes": ("mlp", "summary", {"hidden_layer_sizes": (24, 8)}, {"classes": 4}),
     "rf": ("rf", "rich", {}, {}),
+    "hgb": ("hgb", "rich", {"max_iter": 30}, {}),
+    "hgb, many classes": ("hgb", "summary", {"max_iter": 12}, {"classes": 4}),
     "rf, small, one channel": ("rf", "summary", {"n_estimators": 8, "max_depth": 5}, {"channels": 1, "classes": 3}),
 }
 
@@ -63,9 +65,9 @@ def test_steps_are_those_of_the_trees():
 
 @pytest.mark.parametrize(
     ("family", "features", "complaint"),
-    [("hgb", "rich", "hgb has no integer form"), ("rf", "flatten", "does not compute flatten features")],
+    [("torch-cnn", "flatten", "torch-cnn has no integer form"), ("rf", "flatten", "does not compute flatten features")],
 )
 def test_what_the_board_cannot_do_is_named(family, features, complaint):
-    dataset = toy_dataset()
+    dataset = toy_dataset(per_class=30)
     with pytest.raises(InputError, match=complaint):
         on_board(train(dataset, family, features=features), dataset)

@@ -63,7 +63,7 @@ def test_trials_are_dealt_evenly_and_repeat():
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ((("hgb",), ON_DEVICE, 5, 1), "the board cannot run hgb; --families takes logreg, "),
+        ((("hgb",), ON_DEVICE, 5, 1), "a search does not vary hgb; --families takes logreg, "),
         ((("nothing",), ON_DEVICE, 5, 1), "unknown model family 'nothing'"),
         ((("rf",), ("flatten",), 5, 1), "the board does not compute flatten features"),
         ((("rf",), ON_DEVICE, 0, 1), "needs at least one trial"),

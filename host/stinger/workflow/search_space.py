@@ -18,7 +18,7 @@ _FOREST: Mapping[str, Sequence[Any]] = {
     "max_depth": (3, 4, 5, 6, 8, 10),
     "min_samples_leaf": (1, 2, 4, 8),
 }
-#: For each family with an integer form: the options that are varied, from small to large.
+#: For each family that a search tries: the options that are varied, from small to large.
 SPACES: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "logreg": {"C": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)},
     "ridge": {"alpha": (0.1, 1.0, 10.0, 100.0, 1000.0)},
@@ -76,7 +76,7 @@ def make_trials(families: Sequence[str], features: Sequence[str], number: int, s
     for family in families:
         find_family(family)
         if family not in SPACES:
-            raise UsageError(f"the board cannot run {family}; --families takes {', '.join(SPACES)}")
+            raise UsageError(f"a search does not vary {family}; --families takes {', '.join(SPACES)}")
     for name in features:
         if name not in ON_DEVICE:
             raise UsageError(f"the board does not compute {name} features; --features takes {', '.join(ON_DEVICE)}")
