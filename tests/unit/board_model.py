@@ -58,7 +58,7 @@ static const stinger_policy policy = {{
 extern const stinger_model stinger_model_data;
 const stinger_model stinger_model_data = {{
     "stump", "rf", "{HASH}", names, {PERIOD_US}, {WINDOW}, {CHANNELS}, 2, {3 * CHANNELS}, 0, {{0, 0}},
-    STINGER_SUMMARY, 0, &forest, &policy,
+    STINGER_SUMMARY, 0, &forest, 0, &policy,
 }};
 """
 
