@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from doomed_worker import DOOMED
 
 from conftest import files_below
 from stinger.sessions.stinger_log import write_bin
@@ -26,22 +27,6 @@ from stinger.cli import app
 if __name__ == "__main__":
     app(sys.argv[1:], standalone_mode=False)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-"""
-#: A Dask worker that is killed in the middle of its fourth task.
-DOOMED = """
-import os, signal
-from distributed import WorkerPlugin
-
-class Doom(WorkerPlugin):
-    begun = 0
-
-    def transition(self, key, start, finish, **kwargs):
-        self.begun += finish == "executing"
-        if self.begun == 4:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-async def dask_setup(worker):
-    await worker.plugin_add(Doom())
 """
 
 

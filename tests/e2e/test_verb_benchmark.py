@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from doomed_worker import DOOMED
 
 from conftest import environment
 from stinger.models.store import load_model
@@ -25,22 +26,6 @@ ASKED = (
     *("--config", "logreg:summary", "--config", "dt:rich", "--config", "mlp:summary"),
 )
 UNITS = 21
-#: A Dask worker that is killed in the middle of its fourth task.
-DOOMED = """
-import os, signal
-from distributed import WorkerPlugin
-
-class Doom(WorkerPlugin):
-    begun = 0
-
-    def transition(self, key, start, finish, **kwargs):
-        self.begun += finish == "executing"
-        if self.begun == 4:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-async def dask_setup(worker):
-    await worker.plugin_add(Doom())
-"""
 
 
 @pytest.fixture(scope="module")

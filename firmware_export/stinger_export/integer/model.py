@@ -124,11 +124,11 @@ class Network:
     def decide(self, feature: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return probabilities and scores of feature vectors."""
         score = self.scores(feature)
-        return (_two_classes(score) if score.shape[1] == 1 else _many_classes(score)), score
+        return _probabilities(score), score
 
 
 @dataclass(frozen=True)
-class Forest:
+class Nodes:
     """Decision trees: ``feature <= threshold ? left : right``; a negative child ``c`` is leaf ``-(c + 1)``.
 
     Attributes:
@@ -137,7 +137,6 @@ class Forest:
         left: Child where the comparison holds, int16.
         right: The other child, int16.
         roots: Root of each tree, coded like a child, int16.
-        leaves: uint16, shape ``(leaves, classes)``, each row summing to 32768.
     """
 
     feature: NDArray[np.uint8]
@@ -145,37 +144,48 @@ class Forest:
     left: NDArray[np.int16]
     right: NDArray[np.int16]
     roots: NDArray[np.int16]
+
+    def walk(self, feature: NDArray[np.int16]) -> Iterator[NDArray[np.int64]]:
+        """Yield for each tree the leaf that every feature vector ends in, int64, shape ``(n,)``."""
+        rows = np.arange(len(feature))
+        for root in self.roots:
+            child = np.full(len(feature), root, dtype=np.int64)
+            while (inner := child >= 0).any():
+                node = child[inner]
+                goes_left = feature[rows[inner], self.feature[node]] <= self.threshold[node]
+                child[inner] = np.where(goes_left, self.left[node], self.right[node])
+            yield -(child + 1)
+
+
+@dataclass(frozen=True)
+class Forest(Nodes):
+    """Trees whose leaves are averaged.
+
+    Attributes:
+        leaves: uint16, shape ``(leaves, classes)``, each row summing to 32768.
+    """
+
     leaves: NDArray[np.uint16]
 
     def decide(self, feature: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return probabilities and scores (summed leaf values) of feature vectors."""
         total = np.zeros((len(feature), self.leaves.shape[1]), dtype=np.int64)
-        for leaf in _walk(self, feature):
+        for leaf in self.walk(feature):
             total += self.leaves[leaf]
         trees = len(self.roots)
         return (total + trees // 2) // trees, total
 
 
 @dataclass(frozen=True)
-class Boosted:
-    """Boosted trees: nodes as in `Forest`; tree ``t`` adds the value of its leaf to output ``t % outputs``.
+class Boosted(Nodes):
+    """Boosted trees: tree ``t`` adds the value of its leaf to output ``t % outputs``.
 
     Attributes:
-        feature: Feature index of each node, uint8.
-        threshold: int16 of each node.
-        left: Child where the comparison holds, int16.
-        right: The other child, int16.
-        roots: Root of each tree, coded like a child, int16.
         leaves: int16, shape ``(leaves,)``, in units of ``2**-shift / 1024`` of a logit.
         baseline: int32, shape ``(outputs,)``, in the same unit; the rounding of the shift is in it.
         shift: Right shift from sums to logits.
     """
 
-    feature: NDArray[np.uint8]
-    threshold: NDArray[np.int16]
-    left: NDArray[np.int16]
-    right: NDArray[np.int16]
-    roots: NDArray[np.int16]
     leaves: NDArray[np.int16]
     baseline: NDArray[np.int32]
     shift: int
@@ -184,10 +194,10 @@ class Boosted:
         """Return probabilities and scores (logits in 1/1024) of feature vectors."""
         outputs = len(self.baseline)
         total = np.tile(self.baseline.astype(np.int64), (len(feature), 1))
-        for number, leaf in enumerate(_walk(self, feature)):
+        for number, leaf in enumerate(self.walk(feature)):
             total[:, number % outputs] += self.leaves[leaf]
         score = total >> self.shift
-        return (_two_classes(score) if outputs == 1 else _many_classes(score)), score
+        return _probabilities(score), score
 
 
 #: What a model consists of beside its features.
@@ -287,18 +297,6 @@ class IntegerModel:
         return arrays
 
 
-def _walk(trees: Forest | Boosted, feature: NDArray[np.int16]) -> Iterator[NDArray[np.int64]]:
-    """Yield for each tree the leaf that every feature vector ends in, int64, shape ``(n,)``."""
-    rows = np.arange(len(feature))
-    for root in trees.roots:
-        child = np.full(len(feature), root, dtype=np.int64)
-        while (inner := child >= 0).any():
-            node = child[inner]
-            goes_left = feature[rows[inner], trees.feature[node]] <= trees.threshold[node]
-            child[inner] = np.where(goes_left, trees.left[node], trees.right[node])
-        yield -(child + 1)
-
-
 def exp_negative(d: NDArray[np.int64]) -> NDArray[np.int64]:
     """``32768 * exp(-d / 1024)`` for integers ``d >= 0``, by table and linear interpolation."""
     t = np.minimum(d, 12288) * 94548
@@ -306,6 +304,10 @@ def exp_negative(d: NDArray[np.int64]) -> NDArray[np.int64]:
     above, below = _POWER_OF_HALF[i], _POWER_OF_HALF[i + 1]
     value = (above - (((above - below) * part + 0x8000) >> 16)) >> (t >> 26)
     return np.where(d >= 12288, 0, value)
+
+
+def _probabilities(score: NDArray[np.int64]) -> NDArray[np.int64]:
+    return _two_classes(score) if score.shape[1] == 1 else _many_classes(score)
 
 
 def _two_classes(score: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -23,6 +23,7 @@ from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.windows.dataset import Dataset
 from stinger_export.firmware import build_firmware
 from stinger_export.integer.c_source import write_c_source
+from stinger_export.integer.layout import padded
 from stinger_export.integer.model import Boosted, Forest, IntegerModel, Network
 from stinger_export.integer.quantise import quantise
 from stinger_virtual.transport import EmulatedTransport
@@ -32,7 +33,6 @@ TOLERANCE = 0.15
 
 #: Feature sets whose cost is known.
 ESTIMATED = ("summary", "rich", "coupled")
-_STRIDE, _ROW_GROUP = 8, 4  # as in device/stinger_ml
 #: Windows whose decisions are counted when measuring.
 _MEASURED_WINDOWS = 16
 
@@ -135,7 +135,7 @@ def _network_counts(network: Network, classes: int) -> dict[str, float]:
         "class": _several(classes),
     }
     for layer in network.layers:
-        rows, inputs = _padded(layer.weight.shape)
+        rows, inputs = padded(*layer.weight.shape)
         counts["product 8" if layer.weight.dtype == np.int8 else "product 16"] += rows * inputs
         counts["row"] += rows
     return counts
@@ -162,7 +162,7 @@ def _flash(model: IntegerModel) -> int:
     if isinstance(body, Network):
         constants += _SCALER * len(body.scaler.scale) + _LAYER * len(body.layers)
         for layer in body.layers:
-            rows, inputs = _padded(layer.weight.shape)
+            rows, inputs = padded(*layer.weight.shape)
             constants += rows * inputs * layer.weight.dtype.itemsize + rows * _ROW
         return _CODE["network"] + constants
     constants += _NODE * max(1, len(body.feature)) + 2 * len(body.roots) + body.leaves.nbytes
@@ -176,11 +176,6 @@ def _ram(spec: ModelSpec) -> int:
     values = _STREAM_HEAD + 2 * spec.window * (channels + triads)
     steps = _STEPS if spec.features == "coupled" else 0
     return values + -values % 8 + _RUNNING * (channels + triads) + steps + _STREAM_TAIL
-
-
-def _padded(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and inputs of a layer as the device stores them."""
-    return shape[0] + -shape[0] % _ROW_GROUP, shape[1] + -shape[1] % _STRIDE
 
 
 def measure(model: IntegerModel, windows: NDArray[np.int16]) -> OnBoard:
