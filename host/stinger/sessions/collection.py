@@ -7,41 +7,25 @@ processes. Entries of a zip are unpacked one by one into a temporary directory, 
 from __future__ import annotations
 
 import os
-import stat
-import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from stinger.errors import InputError
 from stinger.files import MARKER
+from stinger.zips import ZIP_ERRORS, Limits, is_hidden, list_entries, one_line, open_zip, unpack_entry
 
 MAX_FILES = 20_000
 MAX_TOTAL_BYTES = 4 << 30
 MAX_ENTRY_BYTES = 256 << 20
 
-ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 #: What may lie beside recordings without being one.
 _COMPANIONS = frozenset(
     {"", ".md", ".txt", ".rst", ".pdf", ".html", ".license", ".licence", ".png", ".jpg", ".jpeg", ".svg", ".labels"}
     | {".json", ".yaml", ".yml", ".toml", ".ini", ".py", ".ipynb"}
-)
-_COPY_BYTES = 1 << 20
-#: What reading a hostile zip can raise; `zipfile` has no common root for them.
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
 )
 
 
@@ -79,7 +63,8 @@ class Source:
         with tempfile.TemporaryDirectory(prefix="stinger-") as folder, ExitStack() as stack:
             opened = archive or stack.enter_context(open_zip(self.path))
             for entry in (self.entry, *self.companions):
-                _unpack(opened, entry, Path(folder) / PurePosixPath(entry).name, self.path.name)
+                target = Path(folder) / PurePosixPath(entry).name
+                unpack_entry(opened, entry, target, self.path.name, MAX_ENTRY_BYTES)
             yield Path(folder) / PurePosixPath(self.entry).name
 
     def head(self, size: int, archive: zipfile.ZipFile | None = None) -> bytes:
@@ -92,18 +77,13 @@ class Source:
                 opened = archive or stack.enter_context(open_zip(self.path))
                 with opened.open(self.entry) as stream:
                     return stream.read(size)
-        except (KeyError, *_ZIP_ERRORS) as error:
+        except (KeyError, *ZIP_ERRORS) as error:
             raise InputError(f"{self.shown}: cannot be read ({one_line(error)}); replace it") from error
 
 
 def may_be_skipped(name: str) -> bool:
     """Say whether a file that no format recognises may lie in a collection (a licence, a picture, notes)."""
     return PurePosixPath(name).suffix.lower() in _COMPANIONS
-
-
-def is_zip(head: bytes) -> bool:
-    """Say whether a file begins like a zip."""
-    return head.startswith(ZIP_SIGNATURES)
 
 
 def list_folder(folder: Path) -> list[Source]:
@@ -144,21 +124,10 @@ def list_zip(archive: zipfile.ZipFile, path: Path) -> list[Source]:
     Raises:
         InputError: It is damaged or empty, holds too much, or a name that leads out of it.
     """
-    # Not ZipInfo.is_dir(), which fails on an empty name.
-    entries = [e for e in archive.infolist() if not e.filename.endswith("/")]
-    if not entries:
+    names = list_entries(archive, path.name, Limits(MAX_FILES, MAX_ENTRY_BYTES, MAX_TOTAL_BYTES))
+    if not names:
         raise InputError(f"{path.name}: the zip is empty; put recordings into it")
-    if len(entries) > MAX_FILES:
-        raise InputError(f"{path.name}: {len(entries)} entries, at most {MAX_FILES} are read; split it")
-    for entry in entries:
-        _check_entry(entry, path.name)
-    if sum(e.file_size for e in entries) > MAX_TOTAL_BYTES:
-        raise InputError(f"{path.name}: unpacks to more than {MAX_TOTAL_BYTES >> 30} GiB; split it")
-    names = sorted(e.filename for e in entries)
-    twice = next((a for a, b in pairwise(names) if a == b), None)
-    if twice is not None:
-        raise InputError(f"{path.name}: two entries are called {twice}; zip it again")
-    shown = [n for n in names if not any(_hidden(part) or part == "__MACOSX" for part in PurePosixPath(n).parts)]
+    shown = [n for n in names if not is_hidden(n)]
     return [Source(path, n, entry=n, companions=_companions(n, shown), shown=f"{path.name}: {n}") for n in shown]
 
 
@@ -179,54 +148,3 @@ def _companions(name: str, names: Sequence[str]) -> tuple[str, ...]:
 
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name == MARKER
-
-
-def _check_entry(entry: zipfile.ZipInfo, name: str) -> None:
-    inside = entry.filename
-    parts = PurePosixPath(inside).parts
-    if not inside or not inside.isprintable():
-        raise InputError(f"{name}: an entry's name holds control characters; zip it again")
-    if inside.startswith("/") or "\\" in inside or ":" in inside or ".." in parts or len(inside) > 1000:
-        raise InputError(f"{name}: the entry {inside[:80]!r} leads out of the zip; zip it again with relative names")
-    if stat.S_ISLNK(entry.external_attr >> 16):
-        raise InputError(f"{name}: {inside} is a link; zip the file itself")
-    if entry.flag_bits & 1:
-        raise InputError(f"{name}: {inside} is encrypted; zip it again without a password")
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise InputError(f"{name}: {inside} is compressed in an unusual way; zip it again with deflate")
-    if entry.file_size > MAX_ENTRY_BYTES:
-        raise InputError(f"{name}: {inside} unpacks to more than {MAX_ENTRY_BYTES >> 20} MiB; give it as a file")
-
-
-@contextmanager
-def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a zip while the block runs.
-
-    Raises:
-        InputError: It is missing or damaged.
-    """
-    try:
-        archive = zipfile.ZipFile(path)
-    except _ZIP_ERRORS as error:
-        raise InputError(f"{path.name}: not a readable zip ({one_line(error)}); zip it again") from error
-    with archive:
-        yield archive
-
-
-def _unpack(archive: zipfile.ZipFile, entry: str, target: Path, name: str) -> None:
-    size = 0
-    try:
-        with archive.open(entry) as stream, target.open("wb") as out:
-            while block := stream.read(_COPY_BYTES):
-                size += len(block)
-                # The declared size may lie: never take more than the bound.
-                if size > MAX_ENTRY_BYTES:
-                    raise InputError(f"{name}: {entry} unpacks to more than {MAX_ENTRY_BYTES >> 20} MiB; split it")
-                out.write(block)
-    except (KeyError, *_ZIP_ERRORS) as error:
-        raise InputError(f"{name}: {entry} is damaged ({one_line(error)}); zip it again") from error
-
-
-def one_line(error: BaseException) -> str:
-    """Shorten an exception of a library to part of one line."""
-    return " ".join(str(error).split())[:100] or type(error).__name__

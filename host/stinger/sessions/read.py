@@ -11,11 +11,12 @@ from zipfile import ZipFile
 
 from stinger.errors import InputError
 from stinger.sessions import csv_format
-from stinger.sessions.collection import Source, is_zip, list_folder, list_zip, may_be_skipped, open_zip
+from stinger.sessions.collection import Source, list_folder, list_zip, may_be_skipped
 from stinger.sessions.formats import HEAD_BYTES, format_of, known_formats, read_head, recognised
 from stinger.sessions.options import ReadOptions
 from stinger.sessions.pattern import NamePattern, compile_pattern
 from stinger.sessions.session import Session
+from stinger.zips import is_zip, open_zip
 
 _DEFAULT = ReadOptions()
 #: Folders that say what the recordings in them are for.

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -35,6 +33,7 @@ from stinger.sessions.edge_impulse.writing import label_of_name, write_export, w
 from stinger.sessions.mcap_format.labels import label_of_whole
 from stinger.sessions.options import ReadOptions
 from stinger.sessions.session import Event, Session
+from stinger.zips import ZIP_ERRORS
 
 NAME = "Edge Impulse data, an export or one acquisition (.zip .json .cbor)"
 SUFFIXES: tuple[str, ...] = (".zip", ".json", ".cbor")
@@ -48,17 +47,6 @@ _SPLITS = {"training": "train", "testing": "test"}
 _ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 _JSON_HEAD = re.compile(rb'"(?:protected|payload|interval_ms)"\s*:')
 _CBOR_HEAD = re.compile(rb"(?:\xd9\xd9\xf7)?[\xa1-\xb7\xbf].*?(?:protected|payload|interval_ms)", re.DOTALL)
-#: What reading a hostile zip can raise; `zipfile` has no common root for them.
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-)
 
 
 def recognise(data_head: bytes, path: Path) -> bool:
@@ -67,7 +55,7 @@ def recognise(data_head: bytes, path: Path) -> bool:
         try:
             with zipfile.ZipFile(path) as archive:
                 return any(_is_acquisition(name) for name in archive.namelist()[: MAX_ENTRIES + 1])
-        except _ZIP_ERRORS:
+        except ZIP_ERRORS:
             return False
     text = data_head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return bool(text.startswith(b"{") and _JSON_HEAD.search(text)) or _CBOR_HEAD.match(data_head) is not None
@@ -141,7 +129,7 @@ def parse_export(data: bytes, name: str, options: ReadOptions = _DEFAULT) -> lis
     """
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         raise InputError(f"{name}: not a readable zip ({one_line(error)}); export it again") from error
     with archive:
         entries = _bounded_entries(archive, name)
@@ -242,7 +230,7 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> 
         with archive.open(entry) as stream:
             # The declared size may lie: never take more than the bound.
             raw = stream.read(limit + 1)
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         raise InputError(f"{where} is damaged ({one_line(error)}); export it again") from error
     if len(raw) > limit:
         raise InputError(f"{where} unpacks to more than {limit >> 20} MiB; split it")
