@@ -6,15 +6,21 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from stinger import __version__
 from stinger.models.spec import ModelSpec
 
-_LIBRARIES = ("stinger-ml", "numpy", "scikit-learn", "onnx", "onnxruntime", "emlearn")
+_LIBRARIES = ("numpy", "scikit-learn", "onnx", "onnxruntime", "emlearn")
+#: Images, by the level that their parity was measured of.
+_IMAGES = {
+    "mlmd": "`model.mlmd`: model image of our firmware (MLMD version 2)",
+    "stock": "`stock.mlmd`: model image of the stock firmware (MLMD version 1)",
+}
 _FILES = {
     "integer": "`integer/`: C99 for device/stinger_ml, and the same integers for numpy",
-    "onnx": "`model.onnx`: int16 window in, label, probabilities and logits out",
+    "onnx": "`model.onnx`: int16 window in, label, probabilities and logits out; `model_features.onnx`: the same from "
+    "features",
     "emlearn": "`emlearn/`: C header for emlearn's library",
-    "mlmd": "`model.mlmd`: model image (MLMD version 2)",
-    "stock": "`stock.mlmd`, `stock_weights.h`: image (MLMD version 1) and C header for the stock firmware",
+    "stock-header": "`stock_weights.h`: C header for the stock firmware's build",
 }
 
 
@@ -33,7 +39,7 @@ def model_card(spec: ModelSpec, manifest: Mapping[str, Any]) -> str:
         f"{', '.join(_plain(name) for name in spec.classes)}. "
         "`stinger check` on this directory proves what is said here.",
         "## Files",
-        _bullets([_FILES[name] for name in targets] + [_missing(manifest)] * bool(manifest["not_exported"])),
+        _bullets(_files(manifest)),
         "## Data",
         _bullets(_data(spec)),
         "## Held-out metrics",
@@ -59,16 +65,40 @@ def model_card(spec: ModelSpec, manifest: Mapping[str, Any]) -> str:
             ]
         ),
         "## Licences",
-        _bullets(_licences(targets)),
+        _bullets(_licences(targets)) + "\n\n`LICENSES.txt` says the same beside the files.",
         "## Versions",
-        _bullets([f"{name} {_version(name)}" for name in _LIBRARIES]),
+        _bullets([f"{name} {_plain(number)}" for name, number in manifest["versions"].items()]),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _missing(manifest: Mapping[str, Any]) -> str:
-    reasons = sorted(manifest["not_exported"].items())
-    return "Not here: " + "; ".join(f"{name} ({_plain(why)})" for name, why in reasons)
+def versions() -> dict[str, str]:
+    """Return the version of everything that a bundle is made with; compilers are named with what they measured."""
+    return {"stinger": __version__, **{name: _version(name) for name in _LIBRARIES}}
+
+
+def licences_text(spec: ModelSpec, targets: Sequence[str]) -> str:
+    """Write ``LICENSES.txt``: what in the bundle is under which licence."""
+    lines = [f"Licences of what is in the bundle of model {_plain(spec.name)}.", ""]
+    lines += [f"- {line}" for line in _licences(targets)]
+    return "\n".join(lines).replace("`", "") + "\n"
+
+
+def _files(manifest: Mapping[str, Any]) -> list[str]:
+    levels = [entry["levels"][1] for entry in manifest["parity"] if entry["target"] == "mlmd"]
+    lines = [_FILES[name] for name in manifest["targets"] if name in _FILES]
+    lines += [_IMAGES[level] for level in levels if level in _IMAGES]
+    if manifest["opset"]:
+        lines[lines.index(_FILES["onnx"])] += "; operator sets " + ", ".join(
+            f"{_plain(domain)} {number}" for domain, number in manifest["opset"].items()
+        )
+    lines.append(
+        "`vectors.npz`: windows and what every level says of them; `replay.npz`: samples to replay into a board"
+    )
+    if manifest["not_exported"]:
+        reasons = sorted(manifest["not_exported"].items())
+        lines.append("not here: " + "; ".join(f"{name} ({_plain(why)})" for name, why in reasons))
+    return lines
 
 
 def _data(spec: ModelSpec) -> list[str]:
@@ -103,9 +133,13 @@ def _parity(manifest: Mapping[str, Any]) -> str:
         for entry in manifest["parity"]
     ]
     table = _grid(header, rows)
+    table += (
+        "\n\nL0 is the trained model itself, L1 ONNX in onnxruntime, L2 the integers of the board; C on a computer "
+        "(L3) and on a Cortex-M0+ (L4) give the bits of L2. |Δp| is the change of a probability."
+    )
     measured: Mapping[str, Mapping[str, float]] = manifest["held_out"]
     if not measured:
-        return table + "\n\nMeasured at export, on samples made from the model and on its training windows."
+        return table + " Measured at export, on samples made from the model and on its training windows."
     names = list(measured["L0"])
     lines = [[level, *(f"{scores[name]:.4f}" for name in names)] for level, scores in measured.items()]
     return table + "\n\nHeld-out windows:\n\n" + _grid(["level", *names], lines)
@@ -125,10 +159,22 @@ def _cost(manifest: Mapping[str, Any]) -> str:
 
 
 def _licences(targets: Sequence[str]) -> list[str]:
-    lines = ["code generated by stinger, and device/stinger_ml that it belongs to: Apache-2.0"]
+    lines = [
+        "Code generated by stinger (C sources, headers, ONNX graphs): Apache-2.0, (c) the stinger authors; "
+        "https://www.apache.org/licenses/LICENSE-2.0",
+    ]
+    if "integer" in targets:
+        lines.append("The library that `integer/` is compiled with, device/stinger_ml: Apache-2.0; not included.")
     if "emlearn" in targets:
-        lines.append("the emlearn header is generated by emlearn and needs its C library: MIT, (c) Jon Nordby")
-    return [*lines, "the weights belong to whoever owns the recordings; stinger claims nothing"]
+        lines.append(
+            "The header in `emlearn/` was generated with emlearn, whose C library it needs: MIT, (c) Jon Nordby and "
+            "contributors; https://github.com/emlearn/emlearn; the library is not included."
+        )
+    lines.append(
+        "The weights, `replay.npz`, `vectors.npz` and the features kept with the model come from recordings: they are "
+        "under the licence of those, which this bundle does not know. stinger claims nothing in them."
+    )
+    return lines
 
 
 def _version(name: str) -> str:

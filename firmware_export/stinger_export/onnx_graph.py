@@ -88,12 +88,25 @@ def to_onnx_classifier(model: TrainedModel) -> onnx.ModelProto:
     return _classifier(graph, graph.add("Cast", "features", to=wide), spec, form)
 
 
-def run_onnx(model: onnx.ModelProto, windows: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Run a graph of `to_onnx` in onnxruntime (parity level L1), on one CPU thread.
+def same_graph(data: bytes, made: onnx.ModelProto) -> bool:
+    """Say whether a file holds the graph ``made``, whatever version of stinger and protobuf wrote it."""
+    try:
+        read = onnx.load_model_from_string(data)
+    except Exception:
+        return False
+    read.producer_version = made.producer_version
+    for entry in read.metadata_props:
+        if entry.key == "stinger_version":
+            entry.value = __version__
+    return bool(read == made)
+
+
+def run_onnx(model: onnx.ModelProto, windows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Run a graph of `to_onnx` or `to_onnx_classifier` in onnxruntime (parity level L1), on one CPU thread.
 
     Args:
         model: The graph.
-        windows: int16, shape ``(n, window, channels)``.
+        windows: What it takes: int16 windows, shape ``(n, window, channels)``, or features, shape ``(n, features)``.
 
     Returns:
         Labels int64 ``(n,)`` and probabilities float32 ``(n, classes)``.

@@ -23,6 +23,7 @@ from stinger_export.image.model import from_image, to_image
 from stinger_export.integer.model import ONE, Decisions, IntegerModel
 from stinger_export.onnx_graph import run_onnx
 from stinger_export.stock.arithmetic import run_stock
+from stinger_export.stock.header import read_stock_header
 from stinger_export.stock.image import StockModel, parse_image
 
 #: Largest change of a probability from L0: float32 arithmetic, and integer arithmetic.
@@ -91,12 +92,14 @@ class Samples:
 
 
 def onnx_parity(samples: Samples, graph: onnx.ModelProto) -> Parity:
-    """Compare the graph in onnxruntime with the estimator."""
-    label, probability = run_onnx(graph, samples.windows)
+    """Compare a graph in onnxruntime, from windows or from features only, with the estimator."""
+    from_features = graph.graph.input[0].name == "features"
+    name, level = ("onnx, from features", "L1 features") if from_features else ("onnx", "L1")
+    label, probability = run_onnx(graph, samples.features if from_features else samples.windows)
     if probability.shape != samples.l0.shape or label.shape != samples.l0.shape[:1]:
         failure = "the graph answers for another number of classes"
-        return Parity("onnx", ("L0", "L1"), 0, 0, 1.0, 1.0, 0.0, ONNX_BOUND, failure)
-    return _compare("onnx", ("L0", "L1"), samples.l0, probability, label, bound=ONNX_BOUND)
+        return Parity(name, ("L0", level), 0, 0, 1.0, 1.0, 0.0, ONNX_BOUND, failure)
+    return _compare(name, ("L0", level), samples.l0, probability, label, bound=ONNX_BOUND)
 
 
 def emlearn_parity(samples: Samples, header: EmlearnHeader) -> Parity:
@@ -150,12 +153,20 @@ def image_parity(samples: Samples, integer: IntegerModel, image: bytes | None = 
 
 def stock_parity(samples: Samples, stock: StockModel) -> Parity:
     """Compare the stock firmware's float32 arithmetic, before its motion gate, with the estimator."""
-    read = parse_image(stock.to_bytes(), "stock.mlmd")
-    p = run_stock(read, samples.windows[samples.usual]).probability.astype(np.float64)
+    return _stock_parity("mlmd", "stock", samples, parse_image(stock.to_bytes(), "stock.mlmd"))
+
+
+def stock_header_parity(samples: Samples, text: str) -> Parity:
+    """Compare the numbers that a header for the stock firmware's build holds with the estimator."""
+    return _stock_parity("stock-header", "stock header", samples, read_stock_header(text))
+
+
+def _stock_parity(target: str, level: str, samples: Samples, stock: StockModel) -> Parity:
+    p = run_stock(stock, samples.windows[samples.usual]).probability.astype(np.float64)
     both = np.stack([1 - p, p], axis=1)
     return _compare(
-        "stock",
-        ("L0", "stock"),
+        target,
+        ("L0", level),
         samples.l0[samples.usual],
         both,
         (p > 0.5).astype(np.int64),

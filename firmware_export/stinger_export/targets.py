@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from stinger.errors import CheckFailedError, InputError, StingerError, ToolchainError, UsageError
 from stinger.evaluation.metrics import accuracy, average_precision
@@ -24,7 +24,7 @@ from stinger_export.exercise import exercise_stream
 from stinger_export.image.model import to_image
 from stinger_export.integer.model import ONE, IntegerModel
 from stinger_export.integer.quantise import quantise
-from stinger_export.onnx_graph import to_onnx
+from stinger_export.onnx_graph import to_onnx, to_onnx_classifier
 from stinger_export.parity import (
     INTEGER_BOUND,
     Parity,
@@ -34,14 +34,23 @@ from stinger_export.parity import (
     image_parity,
     integer_parity,
     onnx_parity,
+    stock_header_parity,
     stock_parity,
 )
 from stinger_export.stock.convert import to_stock
+from stinger_export.stock.header import stock_header
 from stinger_export.stock.image import StockModel
 from stinger_export.vectors import Vectors, make_vectors
 
-#: Names of the forms, in the order in which they are made.
-TARGETS = ("integer", "onnx", "emlearn", "mlmd", "stock")
+#: Names of the forms, in the order in which they are made, and what of `Exports` each consists of.
+_PARTS = {
+    "integer": ("integer",),
+    "onnx": ("onnx", "onnx_features"),
+    "emlearn": ("emlearn",),
+    "mlmd": ("mlmd", "stock_image"),
+    "stock-header": ("stock_header",),
+}
+TARGETS = tuple(_PARTS)
 
 
 @dataclass(frozen=True)
@@ -65,10 +74,13 @@ class Exports:
         model: The model.
         replay: Samples made from it.
         integer: The integer model.
-        onnx: The ONNX graph.
+        onnx: The ONNX graph from windows.
+        onnx_features: The ONNX graph from features only.
         emlearn: The emlearn header.
         mlmd: The model image, version 2.
-        stock: The stock firmware's model.
+        stock: The stock firmware's model, for its image or its header.
+        stock_image: The model image of the stock firmware, version 1.
+        stock_header: The C header for the stock firmware's build.
         parity: One measurement of each form.
         not_exported: Why the others were not made.
         held_out: Per level ``accuracy`` and, for two classes, ``pr_auc``, if held-out windows were given.
@@ -78,10 +90,13 @@ class Exports:
     model: TrainedModel
     replay: ReplayStream
     integer: IntegerModel | None = None
-    onnx: onnx.ModelProto | None = None
+    onnx: ModelProto | None = None
+    onnx_features: ModelProto | None = None
     emlearn: EmlearnHeader | None = None
     mlmd: bytes | None = None
     stock: StockModel | None = None
+    stock_image: bytes | None = None
+    stock_header: str | None = None
     parity: list[Parity] = field(default_factory=list)
     not_exported: dict[str, str] = field(default_factory=dict)
     held_out: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -90,7 +105,7 @@ class Exports:
     @property
     def targets(self) -> tuple[str, ...]:
         """Names of the forms that were made."""
-        return tuple(name for name in TARGETS if getattr(self, name) is not None)
+        return tuple(name for name, parts in _PARTS.items() if any(getattr(self, p) is not None for p in parts))
 
 
 def parse_targets(text: str | None) -> tuple[str, ...] | None:
@@ -120,7 +135,8 @@ def make_exports(
 
     Args:
         model: The model.
-        targets: Names of forms, ``mlmd`` includes ``integer``; by default whatever the model allows.
+        targets: Names of forms, ``mlmd`` includes ``integer`` where there is one; by default whatever the model
+            allows.
         max_loss: Largest change of a probability from the model to its integers.
         held_out: Windows to measure the loss on, beside those made from the model.
         on_progress: Called with the name of each form before it is made.
@@ -140,8 +156,9 @@ def make_exports(
         try:
             made.parity += _MAKE[name](made, samples, max_loss)
         except (InputError, UsageError) as error:
-            setattr(made, name, None)
-            if targets is not None:
+            for part in _PARTS[name]:
+                setattr(made, part, None)
+            if targets is not None and name in targets:
                 if isinstance(error, ToolchainError):
                     raise
                 raise UsageError(f"model {model.spec.name} has no {name} form: {error}") from error
@@ -170,7 +187,8 @@ def _integer(made: Exports, samples: Samples, max_loss: float) -> list[Parity]:
 
 def _onnx(made: Exports, samples: Samples, _: float) -> list[Parity]:
     made.onnx = to_onnx(made.model)
-    return [onnx_parity(samples, made.onnx)]
+    made.onnx_features = to_onnx_classifier(made.model)
+    return [onnx_parity(samples, made.onnx), onnx_parity(samples, made.onnx_features)]
 
 
 def _emlearn(made: Exports, samples: Samples, _: float) -> list[Parity]:
@@ -179,15 +197,25 @@ def _emlearn(made: Exports, samples: Samples, _: float) -> list[Parity]:
 
 
 def _mlmd(made: Exports, samples: Samples, _: float) -> list[Parity]:
-    if made.integer is None:
-        raise InputError("an image holds the integer model, and there is none")
-    made.mlmd = to_image(made.integer)
-    return [image_parity(samples, made.integer, made.mlmd)]
+    """Make the images that the model allows: version 2 of its integers, version 1 for the stock firmware."""
+    parity = []
+    if made.integer is not None:
+        made.mlmd = to_image(made.integer)
+        parity.append(image_parity(samples, made.integer, made.mlmd))
+    try:
+        stock = to_stock(made.model)
+    except UsageError as error:
+        if not parity:
+            raise InputError(f"it has no integers for an image of version 2; version 1: {error}") from error
+        return parity
+    made.stock, made.stock_image = stock, stock.to_bytes()
+    return [*parity, stock_parity(samples, stock)]
 
 
-def _stock(made: Exports, samples: Samples, _: float) -> list[Parity]:
+def _stock_header(made: Exports, samples: Samples, _: float) -> list[Parity]:
     made.stock = to_stock(made.model)
-    return [stock_parity(samples, made.stock)]
+    made.stock_header = stock_header(made.stock, made.model.spec)
+    return [stock_header_parity(samples, made.stock_header)]
 
 
 _MAKE: dict[str, Callable[[Exports, Samples, float], list[Parity]]] = {
@@ -195,7 +223,7 @@ _MAKE: dict[str, Callable[[Exports, Samples, float], list[Parity]]] = {
     "onnx": _onnx,
     "emlearn": _emlearn,
     "mlmd": _mlmd,
-    "stock": _stock,
+    "stock-header": _stock_header,
 }
 
 

@@ -155,7 +155,7 @@ def unpack_entry(archive: zipfile.ZipFile, entry: str, target: Path, name: str, 
 def write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
     """Write a zip, completely or not at all; the same contents in the same order give the same bytes everywhere.
 
-    Entries are stored: what compresses well is compressed inside, and no version of zlib shows in the file.
+    Entries are stored: what deflate makes of them depends on the version of zlib.
 
     Raises:
         InputError: The place cannot be written.

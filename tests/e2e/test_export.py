@@ -31,7 +31,8 @@ def test_export_prints_parity_and_cost(stinger, models):
     assert (done.code, done.complaints) == (0, [])
     said = done.json
     assert said["targets"] == ["integer", "onnx", "emlearn", "mlmd"]
-    assert [p["target"] for p in said["parity"]] == [*said["targets"], "integer, held out"]
+    targets = ["integer", "onnx", "onnx, from features", "emlearn", "mlmd", "integer, held out"]
+    assert [p["target"] for p in said["parity"]] == targets
     assert all(p["failure"] is None for p in said["parity"])
     assert said["held_out"]["L0"].keys() == {"accuracy", "pr_auc"}
     cost = said["cost"]
@@ -40,25 +41,35 @@ def test_export_prints_parity_and_cost(stinger, models):
     assert cost["share_of_period"] == pytest.approx(cost["milliseconds"] / 10, rel=1e-2)
     card = (stinger.cwd / "b" / "README.md").read_text()
     assert f"{cost['cycles']:,} cycles per decision" in card
-    names = {"model.mlmd", "model.onnx", "vectors.npz", "README.md", "manifest.json", "integer/stinger_model_data.c"}
+    names = {
+        "model.mlmd",
+        "model.onnx",
+        "model_features.onnx",
+        "LICENSES.txt",
+        "vectors.npz",
+        "README.md",
+        "manifest.json",
+        "integer/stinger_model_data.c",
+    }
     assert names <= files_below(stinger.cwd / "b").keys()
 
 
 def test_stock_models_become_an_image_and_a_header(stinger, models):
-    done = stinger("export", models / "stock", "--out", "b", "--target", "stock")
+    done = stinger("export", models / "stock", "--out", "b", "--target", "mlmd,stock-header")
     assert (done.code, done.complaints) == (0, [])
     assert "L0-stock" in done.out
     assert (stinger.cwd / "b" / "stock.mlmd").stat().st_size == 16_652
     assert "stinger_stock_w3[32]" in (stinger.cwd / "b" / "stock_weights.h").read_text()
     checked = stinger("check", "b", "--json")
     assert checked.code == 0
-    assert [c["levels"] for c in checked.json] == [["L0", "stock"], ["vectors", "L0"], ["vectors", "stock"]]
+    levels = [["L0", "stock"], ["L0", "stock header"], ["vectors", "L0"], ["vectors", "stock"]]
+    assert [c["levels"] for c in checked.json] == levels
 
 
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (("--target", "stock"), 2, "has no stock form"),
+        (("--target", "stock-header"), 2, "has no stock-header form"),
         (("--target", "onnx,exe"), 2, "unknown target 'exe'"),
         (("--max-loss", "0"), 2, "--max-loss is 0"),
         (("--max-loss", "nan"), 2, "--max-loss is nan"),
@@ -96,7 +107,7 @@ def test_without_a_compiler_the_levels_left_out_are_named(stinger, models, monke
     done = stinger("check", "b", "--json")
     assert done.code == 0
     levels = {"-".join(c["levels"]) for c in done.json}
-    assert levels == {"L0-L1", "L0-L2", "L2-mlmd", "vectors-L0", "vectors-L1", "vectors-L2"}
+    assert levels == {"L0-L1", "L0-L1 features", "L0-L2", "L2-mlmd", "vectors-L0", "vectors-L1", "vectors-L2"}
     assert [line.split(" (")[0] for line in done.complaints] == [f"not checked: {n}" for n in ("L3", "emlearn", "L4")]
     again = stinger("export", models / "lr", "--out", "c")
     assert again.code == 0

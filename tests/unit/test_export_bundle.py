@@ -27,7 +27,7 @@ from stinger_export.image.model import to_image
 from stinger_export.integer.quantise import quantise
 from stinger_export.parity import Samples, image_parity, integer_parity, stock_parity
 from stinger_export.stock.convert import to_stock
-from stinger_export.stock.header import stock_header
+from stinger_export.stock.header import read_stock_header, stock_header
 from stinger_export.stock.image import StockModel, read_image
 from stinger_export.targets import HeldOut, make_exports, parse_targets
 from stinger_export.toolchain import compile_host
@@ -46,10 +46,11 @@ def files_of(directory: Path) -> dict[str, bytes]:
 def test_by_default_all_that_the_model_allows(tmp_path):
     bundle = load_bundle(export_bundle(trained("logreg", "rich"), tmp_path / "b").path)
     assert bundle.targets == ("integer", "onnx", "emlearn", "mlmd")
-    assert bundle.manifest["not_exported"].keys() == {"stock"}
-    assert "takes float-summary" in bundle.manifest["not_exported"]["stock"]
+    assert bundle.manifest["not_exported"].keys() == {"stock-header"}
+    assert "takes float-summary" in bundle.manifest["not_exported"]["stock-header"]
     measured = {entry["target"]: entry for entry in bundle.manifest["parity"]}
-    assert measured.keys() == set(bundle.targets)
+    assert measured.keys() == {*bundle.targets, "onnx, from features"}
+    assert measured["onnx, from features"]["max_difference"] <= 1e-5
     assert 0 < measured["onnx"]["max_difference"] <= 1e-5
     assert 1e-5 < measured["integer"]["max_difference"] <= 0.03
     assert measured["integer"]["windows"] > 1500
@@ -67,12 +68,16 @@ def test_same_model_same_bytes(tmp_path):
 @pytest.mark.parametrize(("family", "features"), [("logreg", "float-summary"), ("mlp", "float-rich")])
 def test_float_models_go_to_the_stock_firmware(family, features, tmp_path):
     model = trained(family, features)
-    bundle = load_bundle(export_bundle(model, tmp_path / "b", targets=["stock"]).path)
-    assert bundle.targets == ("stock",)
+    bundle = load_bundle(export_bundle(model, tmp_path / "b", targets=["mlmd", "stock-header"]).path)
+    assert bundle.targets == ("mlmd", "stock-header")
+    assert "does not compute float-" in bundle.manifest["not_exported"]["integer"]
     assert not (bundle.path / "integer").exists()
+    assert not (bundle.path / "model.mlmd").exists()
     assert bundle.manifest["integer_hash"] is None
-    (parity,) = bundle.manifest["parity"]
-    assert 0 < parity["max_difference"] < 0.001
+    image, header = bundle.manifest["parity"]
+    assert [image["levels"], header["levels"]] == [["L0", "stock"], ["L0", "stock header"]]
+    assert 0 < image["max_difference"] == header["max_difference"] < 0.001
+    assert read_stock_header(bundle.stock_header()).to_bytes() == bundle.stock().to_bytes()
     stock = read_image(bundle.path / "stock.mlmd")
     assert stock.to_bytes() == to_stock(model).to_bytes()
     with pytest.raises(InputError, match="holds no integer model"):
@@ -96,7 +101,8 @@ def test_the_header_holds_every_bit_of_the_weights(family, features):
 
 def test_a_target_that_the_model_cannot_have_is_refused_by_name(tmp_path):
     for model, target, why in (
-        (trained("logreg", "rich"), "stock", "no stock form"),
+        (trained("logreg", "rich"), "stock-header", "no stock-header form"),
+        (trained("rf", "float-rich"), "mlmd", "no mlmd form"),
         (trained("logreg", "float-summary"), "integer", "no integer form"),
         (trained("hgb", "rich"), "emlearn", "no emlearn form"),
     ):
@@ -195,7 +201,7 @@ def test_vectors_of_a_stranger_are_read_or_refused(tmp_path, shape, kind, cut):
         {"parity": 3},
         {"parity": [{"target": "integer", "bound": "nan"}]},
         {"parity": [{"target": "integer"}]},
-        {"format": 3},
+        {"format": 4},
         {"format": True},
         {"format": "1"},
         {"files": 7},
@@ -216,7 +222,7 @@ def test_bundles_of_version_1_open(tmp_path):
     bundle = export_bundle(trained("logreg", "rich"), tmp_path / "b")
     where = bundle.path / "manifest.json"
     manifest = json.loads(where.read_text())
-    for name in ("README.md", "vectors.npz", "model.mlmd"):
+    for name in ("README.md", "LICENSES.txt", "vectors.npz", "model.mlmd", "model_features.onnx"):
         (bundle.path / name).unlink()
         del manifest["files"][name]
     kept = {key: manifest[key] for key in ("kind", "name", "integer_hash", "files")}

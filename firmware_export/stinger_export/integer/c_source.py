@@ -19,12 +19,17 @@ _WIDTH = 118
 _TYPES = {"uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t"}
 
 
+def c_source(model: IntegerModel) -> dict[str, str]:
+    """Return the text of each generated file, by name."""
+    return {"stinger_model_data.c": model_source(model), "stinger_limits.h": limits_header(model)}
+
+
 def write_c_source(model: IntegerModel, directory: Path) -> list[Path]:
     """Write ``stinger_model_data.c`` and ``stinger_limits.h``; returns their paths."""
-    data, limits = directory / "stinger_model_data.c", directory / "stinger_limits.h"
-    write_text(data, model_source(model))
-    write_text(limits, limits_header(model))
-    return [data, limits]
+    texts = c_source(model)
+    for name, text in texts.items():
+        write_text(directory / name, text)
+    return [directory / name for name in texts]
 
 
 def limits_header(model: IntegerModel) -> str:

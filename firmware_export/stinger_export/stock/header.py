@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
+import numpy as np
+
+from stinger.errors import InputError
 from stinger.models.spec import ModelSpec
-from stinger_export.stock.image import WINDOW, Float32, StockModel
+from stinger_export.stock.image import SHAPES, WINDOW, Float32, StockModel
 
 #: Numbers in a line.
 _PER_LINE = 5
+_ARRAY = re.compile(r"static const float stinger_stock_([a-z0-9]{1,8})\[[0-9]{1,5}\] = \{([-+.0-9ef,\s]*)\};")
+_TYPE = re.compile(r"^#define STINGER_STOCK_TYPE ([01])\b", re.MULTILINE)
 
 
 def stock_header(model: StockModel, spec: ModelSpec) -> str:
@@ -45,6 +51,33 @@ def stock_header(model: StockModel, spec: ModelSpec) -> str:
 {body}
 #endif
 """
+
+
+def read_stock_header(text: str) -> StockModel:
+    """Read the numbers of a header back; a C compiler rounds the same digits to the same float32.
+
+    Raises:
+        InputError: It is not a header of `stock_header`, or its numbers are none that the firmware takes.
+    """
+    kind, found = _TYPE.search(text), dict(_ARRAY.findall(text))
+    if kind is None:
+        raise InputError("stock_weights.h does not say what type of model it holds; export the model again")
+    shape = SHAPES[int(kind[1])]
+    try:
+        arrays = {name: _floats(body) for name, body in found.items()}
+        layers = tuple(
+            (arrays[f"w{number}"].reshape(outputs, inputs), arrays[f"b{number}"])
+            for number, (inputs, outputs) in enumerate(pairwise(shape), 1)
+        )
+        return StockModel(arrays["mean"], arrays["scale"], layers)
+    except (KeyError, ValueError) as error:
+        raise InputError("stock_weights.h lacks numbers that the firmware takes; export the model again") from error
+
+
+def _floats(body: str) -> Float32:
+    numbers = [float(part.strip().removesuffix("f")) for part in body.split(",") if part.strip()]
+    with np.errstate(over="ignore"):
+        return np.array(numbers, dtype=np.float64).astype(np.float32)
 
 
 def _array(name: str, values: Float32) -> str:

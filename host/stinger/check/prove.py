@@ -133,8 +133,8 @@ def host_levels(bundle: Bundle, stream: ReplayStream, *, emlearn: bool = True) -
     windows = stream.windows(bundle.spec.window)
     l2 = bundle.integer.decide(windows)
     l1, from_header = None, None
-    if "onnx" in bundle.targets:
-        label, probability = run_onnx(bundle.onnx(), windows)
+    if (graph := bundle.onnx()) is not None:
+        label, probability = run_onnx(graph, windows)
         l1 = (probability.astype(np.float64), label)
     header = bundle.emlearn() if emlearn else None
     if header is not None:

@@ -13,7 +13,7 @@ from stinger.workflow.progress import to_stderr
 
 
 def check(
-    bundle: Annotated[Path, typer.Argument(help="Bundle written by `stinger export` or `stinger deploy`.")],
+    bundle: Annotated[Path, typer.Argument(help="Bundle (directory or .zip) of `stinger export` or `stinger deploy`.")],
     port: Annotated[str | None, typer.Option(help="Check the board at this port.")] = None,
     log: Annotated[Path | None, typer.Option(help="Check a board log written by `stinger monitor --log`.")] = None,
     data: Annotated[Path | None, typer.Option(help="With --port: replay this recording.")] = None,

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 def export(
     model: Annotated[Path, typer.Argument(help="Model directory written by `stinger train --out`.")],
-    out: Annotated[Path, typer.Option(help="Directory of the bundle.")],
+    out: Annotated[Path, typer.Option(help="Directory of the bundle, or a .zip.")],
     target: Annotated[
         str | None,
-        typer.Option(help="Some of integer,onnx,emlearn,mlmd,stock; by default all that the model allows."),
+        typer.Option(help="Some of integer,onnx,emlearn,mlmd,stock-header; by default all that the model allows."),
     ] = None,
     max_loss: Annotated[
         float, typer.Option(help="Largest change of a probability from the model to its integers.")
@@ -89,7 +89,7 @@ def _print(done: Exported) -> None:
     else:
         typer.echo(f"cost on the board: not measured ({done.no_cost})")
     integer = manifest["integer_hash"]
-    typer.echo(f"bundle: {done.bundle.path}" + (f" (integer model {integer})" if integer else ""))
+    typer.echo(f"bundle: {done.bundle.origin}" + (f" (integer model {integer})" if integer else ""))
 
 
 def _print_parts(parts: list[Part]) -> None:

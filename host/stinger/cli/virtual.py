@@ -41,6 +41,6 @@ def _image(bundle: Path | None, folder: Path) -> Path | None:
 
     if bundle is None or bundle.suffix == ".uf2":
         return bundle
-    if not bundle.is_dir():
+    if not bundle.is_dir() and bundle.suffix.lower() != ".zip":
         raise InputError(f"{bundle} is neither a bundle nor a .uf2 file; make one with `stinger export`")
     return build_firmware(load_bundle(bundle).source_dir, folder).uf2

@@ -25,8 +25,16 @@ from stinger_export.bundle import Bundle
 from stinger_export.exercise import exercise_stream
 from stinger_export.firmware import build_firmware
 from stinger_export.integer.model import ONE
-from stinger_export.parity import Parity, Samples, image_parity, onnx_parity, stock_parity
+from stinger_export.parity import (
+    Parity,
+    Samples,
+    image_parity,
+    onnx_parity,
+    stock_header_parity,
+    stock_parity,
+)
 from stinger_export.stock.convert import refuse_other_models, to_stock
+from stinger_export.stock.header import read_stock_header
 from stinger_export.toolchain import cross_compiler, host_compiler
 from stinger_export.vectors import verify_vectors
 from stinger_virtual.transport import EmulatedTransport
@@ -69,19 +77,32 @@ def check_bundle(bundle: Bundle, progress: Progress) -> BundleCheck:
             except ToolchainError as error:
                 found.unchecked["L4"] = str(error)
         found.comparisons.extend(prove(bundle, levels, boards, in_range_only=True).comparisons)
-    elif "onnx" in bundle.targets:
-        found.comparisons.append(_as_comparison(onnx_parity(samples, bundle.onnx())))
+    elif (graph := bundle.onnx()) is not None:
+        found.comparisons.append(_as_comparison(onnx_parity(samples, graph)))
+    if (from_features := bundle.onnx_features()) is not None:
+        found.comparisons.append(_as_comparison(onnx_parity(samples, from_features)))
     if bundle.mlmd() is not None:
         image = (bundle.path / "model.mlmd").read_bytes()
         found.comparisons.append(_as_comparison(image_parity(samples, bundle.integer, image)))
-    if (stock := bundle.stock()) is not None:
-        refuse_other_models(bundle.spec)
-        found.comparisons.append(_as_comparison(stock_parity(samples, stock)))
-        if stock.to_bytes() != to_stock(bundle.model).to_bytes():
-            found.failures.append("stock.mlmd does not hold the model's weights")
+    _check_stock(bundle, samples, found)
     found.failures.extend(c.failure for c in found.comparisons if c.failure is not None)
     _check_vectors(bundle, found)
     return found
+
+
+def _check_stock(bundle: Bundle, samples: Samples, found: BundleCheck) -> None:
+    stock, header = bundle.stock(), bundle.stock_header()
+    if stock is None:
+        return
+    refuse_other_models(bundle.spec)
+    weights = to_stock(bundle.model).to_bytes()
+    forms = {} if "stock.mlmd" not in bundle.files else {"stock.mlmd": (stock, stock_parity(samples, stock))}
+    if header is not None:
+        forms["stock_weights.h"] = (read_stock_header(header), stock_header_parity(samples, header))
+    for name, (read, parity) in forms.items():
+        found.comparisons.append(_as_comparison(parity))
+        if read.to_bytes() != weights:
+            found.failures.append(f"{name} does not hold the model's weights")
 
 
 def _available(find: Callable[[], object], levels: tuple[str, ...], found: BundleCheck) -> bool:
@@ -107,7 +128,7 @@ def _check_vectors(bundle: Bundle, found: BundleCheck) -> None:
     if vectors is None:
         found.unchecked["vectors"] = "a bundle of version 1 has none; export the model again"
         return
-    graph = bundle.onnx() if "onnx" in bundle.targets else None
+    graph = bundle.onnx()
     windows = len(vectors["windows"])
     results = verify_vectors(vectors, bundle.model, graph=graph, integer=bundle.integer_model, stock=bundle.stock())
     for name, (worst, failure) in results.items():

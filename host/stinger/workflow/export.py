@@ -221,4 +221,4 @@ def to_json(done: Exported) -> dict[str, Any]:
     """Return what `stinger export --json` prints."""
     manifest = done.bundle.manifest
     keys = ("name", "integer_hash", "targets", "not_exported", "parity", "held_out", "cost")
-    return {"bundle": str(done.bundle.path), **{key: manifest[key] for key in keys}}
+    return {"bundle": str(done.bundle.origin), **{key: manifest[key] for key in keys}}
