@@ -47,7 +47,7 @@ from stinger_export.bundle_zip import (
     unpack_bundle,
 )
 from stinger_export.card import licences_text, model_card, versions
-from stinger_export.emlearn_header import EmlearnHeader, emlearn_takes, to_emlearn
+from stinger_export.emlearn_header import EmlearnHeader, to_emlearn
 from stinger_export.image.model import read_model_image
 from stinger_export.integer.c_source import c_source, write_c_source
 from stinger_export.integer.model import IntegerModel
@@ -142,7 +142,8 @@ class Bundle:
 
     def onnx_features(self) -> ModelProto | None:
         """Return the ONNX graph from features; None if there is none. As `onnx`."""
-        return self._graph("model_features.onnx", to_onnx_classifier) if "model_features.onnx" in self.files else None
+        known = "onnx" in self.targets and "model_features.onnx" in self.files
+        return self._graph("model_features.onnx", to_onnx_classifier) if known else None
 
     def emlearn(self) -> EmlearnHeader | None:
         """Return the emlearn header; None if there is none.
@@ -150,7 +151,7 @@ class Bundle:
         Raises:
             InputError: It is not the header that this stinger makes of the model.
         """
-        if "emlearn" not in self.targets or not emlearn_takes(self.spec):
+        if "emlearn" not in self.targets:
             return None
         header = to_emlearn(self.model)
         self._require_same(f"emlearn/{header.name}.h", header.header_text)

@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from stinger import __version__
-from stinger.errors import InputError
+from stinger.errors import InputError, ToolchainError
 from stinger.models.spec import ModelSpec, TrainedModel
 from stinger_export.forms import onnx_form
 from stinger_export.onnx_features import graph_features
@@ -120,7 +118,10 @@ def run_graph(model: onnx.ModelProto, values: NDArray[Any]) -> list[Any]:
 
     Raises:
         InputError: The values are not what the graph takes, or onnxruntime refuses the graph.
+        ToolchainError: onnxruntime is not installed.
     """
+    onnxruntime = require_onnxruntime()
+    errors = onnxruntime.capi.onnxruntime_pybind11_state
     taken = model.graph.input[0]
     size = [d.dim_value for d in taken.type.tensor_type.shape.dim[1:]]
     dtype = helper.tensor_dtype_to_np_dtype(taken.type.tensor_type.elem_type)
@@ -140,6 +141,20 @@ def run_graph(model: onnx.ModelProto, values: NDArray[Any]) -> list[Any]:
     except (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.NotImplemented) as error:
         raise InputError(f"onnxruntime refuses {model.graph.name}: {str(error).splitlines()[0]}") from error
     return outputs
+
+
+def require_onnxruntime() -> Any:
+    """Import onnxruntime, which has no wheel for some machines that can do all else.
+
+    Raises:
+        ToolchainError: It is not installed.
+    """
+    try:
+        import onnxruntime  # noqa: PLC0415 - see above
+        import onnxruntime.capi.onnxruntime_pybind11_state  # noqa: PLC0415
+    except ImportError as error:
+        raise ToolchainError("onnxruntime is missing; run: pip install onnxruntime") from error
+    return onnxruntime
 
 
 class _Graph:

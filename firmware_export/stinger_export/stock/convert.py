@@ -47,6 +47,15 @@ def to_stock(model: TrainedModel) -> StockModel:
     )
 
 
+def stock_fits(spec: ModelSpec) -> bool:
+    """Whether the stock firmware computes what a model takes; see `refuse_other_models`."""
+    try:
+        refuse_other_models(spec)
+    except UsageError:
+        return False
+    return True
+
+
 def refuse_other_models(spec: ModelSpec) -> None:
     """Refuse a model whose family, features, window, rate, channels or classes the stock firmware does not have.
 

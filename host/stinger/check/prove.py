@@ -118,38 +118,49 @@ class Proof:
         }
 
 
-def host_levels(bundle: Bundle, stream: ReplayStream, *, emlearn: bool = True) -> HostLevels:
+def host_levels(bundle: Bundle, stream: ReplayStream, *, emlearn: bool = True, onnx: bool = True) -> HostLevels:
     """Evaluate every level that needs no board.
 
     Args:
         bundle: The exported model.
         stream: Samples to classify.
         emlearn: Compile and run the emlearn header, too.
+        onnx: Run the ONNX graph, too.
 
     Raises:
         InputError: The bundle's files are damaged.
-        ToolchainError: The emlearn header cannot be compiled.
+        ToolchainError: The emlearn header cannot be compiled, or onnxruntime is missing.
     """
     windows = stream.windows(bundle.spec.window)
     l2 = bundle.integer.decide(windows)
-    l1, from_header = None, None
-    if (graph := bundle.onnx()) is not None:
+    l1 = None
+    if onnx and (graph := bundle.onnx()) is not None:
         label, probability = run_onnx(graph, windows)
         l1 = (probability.astype(np.float64), label)
-    header = bundle.emlearn() if emlearn else None
-    if header is not None:
-        with tempfile.TemporaryDirectory(prefix="stinger-emlearn-") as work:
-            eml_label, eml_probability = run_emlearn(header, l2.feature, Path(work))
-        from_header = (eml_probability.astype(np.float64), eml_label)
     ready = stream.ready(bundle.spec.window)
     return HostLevels(
         ready=ready,
         l0=bundle.model.predict_proba_features(l2.feature),
         l1=l1,
         l2=l2,
-        emlearn=from_header,
+        emlearn=emlearn_level(bundle, l2) if emlearn else None,
         on=bundle.integer.switch(stream.t_us, ready, windows, l2),
     )
+
+
+def emlearn_level(bundle: Bundle, decided: Decisions) -> tuple[Probabilities, NDArray[np.integer]] | None:
+    """Compile the emlearn header and run it on the features of decisions; None for a bundle without one.
+
+    Raises:
+        InputError: The header is not the model's.
+        ToolchainError: It cannot be compiled.
+    """
+    header = bundle.emlearn()
+    if header is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="stinger-emlearn-") as work:
+        label, probability = run_emlearn(header, decided.feature, Path(work))
+    return probability.astype(np.float64), label
 
 
 def prove(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from stinger.check.compare import Comparison, compare_exactly
-from stinger.check.prove import Proof, host_levels, prove
+from stinger.check.prove import Proof, emlearn_level, host_levels, prove
 from stinger.check.replay import replay_native, replay_port
-from stinger.errors import CheckFailedError, InputError, ToolchainError
+from stinger.errors import CheckFailedError, InputError, ToolchainError, UsageError
 from stinger.link.board import Board
 from stinger.link.board_log import BoardLog, read_board_log
 from stinger.link.replay import ReplayResult
@@ -25,15 +26,17 @@ from stinger_export.bundle import Bundle
 from stinger_export.exercise import exercise_stream
 from stinger_export.firmware import build_firmware
 from stinger_export.integer.model import ONE
+from stinger_export.onnx_graph import require_onnxruntime
 from stinger_export.parity import (
     Parity,
     Samples,
+    emlearn_parity,
     image_parity,
     onnx_parity,
     stock_header_parity,
     stock_parity,
 )
-from stinger_export.stock.convert import refuse_other_models, to_stock
+from stinger_export.stock.convert import stock_fits, to_stock
 from stinger_export.stock.header import read_stock_header
 from stinger_export.toolchain import cross_compiler, host_compiler
 from stinger_export.vectors import verify_vectors
@@ -63,39 +66,55 @@ def check_bundle(bundle: Bundle, progress: Progress) -> BundleCheck:
         LinkError: The firmware fails on the emulated board.
     """
     found = BundleCheck()
-    stream = bundle.replay
     samples = Samples(bundle.model, exercise_stream(bundle.model))
+    graphs = [graph for graph in (bundle.onnx(), bundle.onnx_features()) if graph is not None]
+    if graphs and not _available(require_onnxruntime, ("L1", "vectors-L1"), found):
+        graphs = []
     if "integer" in bundle.targets:
-        host = _available(host_compiler, ("L3", *(("emlearn",) if "emlearn" in bundle.targets else ())), found)
-        progress.step("comparing estimator, ONNX, integer numpy" + (", host C and emlearn" if host else ""))
-        levels = host_levels(bundle, stream, emlearn=host)
-        boards = {"L3": replay_native(bundle.source_dir, stream)} if host else {}
-        if _available(cross_compiler, ("L4",), found):
-            progress.step(f"replaying {len(stream):,} samples into an emulated board")
-            try:
-                boards["L4"] = _replay_emulated(bundle, stream)
-            except ToolchainError as error:
-                found.unchecked["L4"] = str(error)
-        found.comparisons.extend(prove(bundle, levels, boards, in_range_only=True).comparisons)
-    elif (graph := bundle.onnx()) is not None:
-        found.comparisons.append(_as_comparison(onnx_parity(samples, graph)))
-    if (from_features := bundle.onnx_features()) is not None:
-        found.comparisons.append(_as_comparison(onnx_parity(samples, from_features)))
+        found.comparisons.extend(_integer_levels(bundle, progress, found, onnx=bool(graphs)))
+        del graphs[:1]  # L1 is among them
+    elif (header := bundle.emlearn()) is not None and _available(host_compiler, ("emlearn",), found):
+        with _unless_refused("emlearn", found):
+            found.comparisons.append(_as_comparison(emlearn_parity(samples, header)))
+    found.comparisons.extend(_as_comparison(onnx_parity(samples, graph)) for graph in graphs)
     if bundle.mlmd() is not None:
         image = (bundle.path / "model.mlmd").read_bytes()
         found.comparisons.append(_as_comparison(image_parity(samples, bundle.integer, image)))
     _check_stock(bundle, samples, found)
     found.failures.extend(c.failure for c in found.comparisons if c.failure is not None)
-    _check_vectors(bundle, found)
+    _check_vectors(bundle, found, onnx="L1" not in found.unchecked)
     return found
+
+
+def _integer_levels(bundle: Bundle, progress: Progress, found: BundleCheck, *, onnx: bool) -> Sequence[Comparison]:
+    """Compare the integers with the estimator, with C here and on the emulated board, as far as there are tools."""
+    stream = bundle.replay
+    progress.step("comparing estimator, ONNX and integer numpy")
+    levels = host_levels(bundle, stream, emlearn=False, onnx=onnx)
+    boards = {}
+    compiled = ("L3", *(("emlearn",) if "emlearn" in bundle.targets else ()))
+    if _available(host_compiler, compiled, found):
+        progress.step("compiling for this computer and comparing " + " and ".join(compiled))
+        with _unless_refused("L3", found):
+            boards["L3"] = replay_native(bundle.source_dir, stream)
+        with _unless_refused("emlearn", found):
+            levels = replace(levels, emlearn=emlearn_level(bundle, levels.l2))
+    if _available(cross_compiler, ("L4",), found):
+        progress.step(f"replaying {len(stream):,} samples into an emulated board")
+        with _unless_refused("L4", found):
+            boards["L4"] = _replay_emulated(bundle, stream)
+    return prove(bundle, levels, boards, in_range_only=True).comparisons
 
 
 def _check_stock(bundle: Bundle, samples: Samples, found: BundleCheck) -> None:
     stock, header = bundle.stock(), bundle.stock_header()
     if stock is None:
         return
-    refuse_other_models(bundle.spec)
-    weights = to_stock(bundle.model).to_bytes()
+    try:
+        weights = to_stock(bundle.model).to_bytes()
+    except UsageError as error:
+        found.failures.append(f"the bundle holds a model of the stock firmware, which this is none: {error}")
+        return
     forms = {} if "stock.mlmd" not in bundle.files else {"stock.mlmd": (stock, stock_parity(samples, stock))}
     if header is not None:
         forms["stock_weights.h"] = (read_stock_header(header), stock_header_parity(samples, header))
@@ -115,6 +134,15 @@ def _available(find: Callable[[], object], levels: tuple[str, ...], found: Bundl
     return True
 
 
+@contextmanager
+def _unless_refused(level: str, found: BundleCheck) -> Iterator[None]:
+    """Note a level as unchecked when the tools that are there cannot do it; the sources are known to be ours."""
+    try:
+        yield
+    except ToolchainError as error:
+        found.unchecked[level] = str(error)
+
+
 def _replay_emulated(bundle: Bundle, stream: ReplayStream) -> ReplayResult:
     with tempfile.TemporaryDirectory(prefix="stinger-check-") as folder:
         image = build_firmware(bundle.source_dir, Path(folder)).bin.read_bytes()
@@ -123,14 +151,15 @@ def _replay_emulated(bundle: Bundle, stream: ReplayStream) -> ReplayResult:
         return board.replay(stream.samples, stream.t_us, stream.gap_before)
 
 
-def _check_vectors(bundle: Bundle, found: BundleCheck) -> None:
+def _check_vectors(bundle: Bundle, found: BundleCheck, *, onnx: bool) -> None:
     vectors = bundle.vectors()
     if vectors is None:
         found.unchecked["vectors"] = "a bundle of version 1 has none; export the model again"
         return
-    graph = bundle.onnx()
+    graph = bundle.onnx() if onnx else None
     windows = len(vectors["windows"])
-    results = verify_vectors(vectors, bundle.model, graph=graph, integer=bundle.integer_model, stock=bundle.stock())
+    stock = bundle.stock() if stock_fits(bundle.spec) else None
+    results = verify_vectors(vectors, bundle.model, graph=graph, integer=bundle.integer_model, stock=stock)
     for name, (worst, failure) in results.items():
         if name in ("l0", "l1", "l2", "stock"):
             level = name.upper() if name != "stock" else name
