@@ -20,7 +20,7 @@ from stinger.windows.replay import ReplayStream
 from stinger_export.emlearn_header import EmlearnHeader, run_emlearn
 from stinger_export.exercise import usual_samples
 from stinger_export.image.model import from_image, to_image
-from stinger_export.integer.model import ONE, Decisions, IntegerModel
+from stinger_export.integer.model import ONE, Boosted, Decisions, Forest, IntegerModel
 from stinger_export.onnx_graph import run_onnx
 from stinger_export.stock.arithmetic import run_stock
 from stinger_export.stock.header import read_stock_header
@@ -116,20 +116,49 @@ def emlearn_parity(samples: Samples, header: EmlearnHeader) -> Parity:
 
 
 def integer_parity(samples: Samples, integer: IntegerModel, max_loss: float = INTEGER_BOUND) -> Parity:
-    """Compare the integer model with the estimator, on windows in its range and on calibration windows."""
-    meant = integer.in_range(samples.features)
-    decided = integer.decide(samples.windows[meant])
-    kept = samples.model.calibration
-    probability, score = integer.body.decide(kept)
-    label = (score[:, 0] > 0).astype(np.int64) if score.shape[1] == 1 else score.argmax(axis=1)
+    """Compare the integer model with the estimator, on calibration windows and windows like them."""
+    l0, label, probability = like_calibration(samples.model, integer, samples.l0, integer.decide(samples.windows))
     return _compare(
         "integer",
         ("L0", "L2"),
-        np.concatenate([samples.l0[meant], samples.model.predict_proba_features(kept)]),
-        np.concatenate([decided.probability, probability]) / ONE,
-        np.concatenate([decided.label, label]),
+        l0,
+        probability,
+        label,
         bound=max_loss,
         flips_allowed=True,  # what flips may cost is bounded by the accuracy on held-out windows
+    )
+
+
+def like_calibration(
+    model: TrainedModel, integer: IntegerModel, l0: Probabilities, decided: Decisions
+) -> tuple[Probabilities, NDArray[np.int64], Probabilities]:
+    """Choose the windows for which the integers must give the model's probabilities.
+
+    Trees give them for every window. A network does where its training windows lie: in the range of each feature's
+    calibration values, widened by its own width on either side. Tens of deviations away, where recoil and the corners
+    of int16 are, the rounding of a weight counts tens of times, and what remains true is only that L2 to L5 agree.
+
+    Args:
+        model: The model.
+        integer: Its integers.
+        l0: What the estimator says of some windows, ``(n, classes)``.
+        decided: What the integers say of them.
+
+    Returns:
+        What the estimator says of the calibration windows and those of the given ones that are like them, and labels
+        and probabilities that the integers give for the same.
+    """
+    kept = model.calibration
+    meant = integer.in_range(decided.feature)
+    if not isinstance(integer.body, (Forest, Boosted)):
+        low, high = kept.min(axis=0).astype(np.int64), kept.max(axis=0).astype(np.int64)
+        meant &= ((decided.feature >= 2 * low - high) & (decided.feature <= 2 * high - low)).all(axis=1)
+    probability, score = integer.body.decide(kept)
+    label = (score[:, 0] > 0).astype(np.int64) if score.shape[1] == 1 else score.argmax(axis=1)
+    return (
+        np.concatenate([l0[meant], model.predict_proba_features(kept)]),
+        np.concatenate([decided.label[meant].astype(np.int64), label]),
+        np.concatenate([decided.probability[meant], probability]) / ONE,
     )
 
 

@@ -32,7 +32,7 @@ from stinger_export.emlearn_header import run_emlearn
 from stinger_export.forms import is_forest
 from stinger_export.integer.model import ONE, Decisions
 from stinger_export.onnx_graph import run_onnx
-from stinger_export.parity import EMLEARN_NET_BOUND, EMLEARN_TREE_BOUND, ONNX_BOUND, TIE
+from stinger_export.parity import EMLEARN_NET_BOUND, EMLEARN_TREE_BOUND, ONNX_BOUND, TIE, like_calibration
 
 #: Largest loss of held-out accuracy from L0 to L2.
 ACCURACY_LOSS = 0.005
@@ -178,10 +178,12 @@ def prove(
         levels: What the host's levels say.
         boards: Answers of the exact levels by name (``L3``, ``L4``), one per sample of the same stream.
         truth: Held-out windows in the stream, if their classes are known.
-        in_range_only: Compare L2 with L0 only on windows in the integer model's range; for samples that go beyond
-            it on purpose.
+        in_range_only: Compare L2 with L0 only on windows like the calibration windows, and on those; for samples that
+            go beyond them on purpose.
     """
-    meant = bundle.integer.in_range(levels.l2.feature) if in_range_only else np.ones(len(levels.l2), dtype=np.bool_)
+    l0, label, probability = levels.l0, levels.l2.label.astype(np.int64), levels.l2.probability / ONE
+    if in_range_only:
+        l0, label, probability = like_calibration(bundle.model, bundle.integer, l0, levels.l2)
     forest = is_forest(bundle.spec)
     eml_bound = EMLEARN_TREE_BOUND if forest else EMLEARN_NET_BOUND
     comparisons = []
@@ -190,9 +192,9 @@ def prove(
     comparisons += [
         compare_probabilities(
             ("L0", "L2"),
-            levels.l0[meant],
-            levels.l2.probability[meant] / ONE,
-            levels.l2.label[meant],
+            l0,
+            probability,
+            label,
             bound=bundle.max_loss,
             flips_allowed=1.0,  # what flips may cost is bounded by ACCURACY_LOSS
         ),
