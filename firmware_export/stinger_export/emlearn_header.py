@@ -81,7 +81,10 @@ def to_emlearn(model: TrainedModel) -> EmlearnHeader:
     spec = model.spec
     form = portable(model)
     if not emlearn_takes(spec):
-        raise InputError(f"model {spec.name} has no emlearn header: emlearn knows no boosted trees ({spec.family})")
+        raise InputError(
+            f"model {spec.name} has no emlearn header: emlearn knows no boosted trees ({spec.family}); "
+            "train rf or et for emlearn"
+        )
     kind, body = ("trees", _trees(spec, form)) if is_forest(spec) else ("net", _net(spec, form))
     guard = f"STINGER_{spec.name.upper()}_H"
     text = f"{_comment(spec, kind)}#ifndef {guard}\n#define {guard}\n\n{body}\n#endif\n"

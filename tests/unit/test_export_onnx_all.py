@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from small_models import CLASSES, probes, taken, trained
 from toy import extreme_windows, toy_dataset
 
 from stinger.errors import InputError
@@ -20,6 +20,8 @@ from stinger.models.train import fit_rows
 from stinger.sessions.session import Channel
 from stinger_export.forms import BOOSTED, CONVOLUTIONS, FORESTS, NETWORKS
 from stinger_export.onnx_graph import (
+    TARGET_OPSET,
+    TARGET_OPSET_ML,
     run_graph,
     run_onnx,
     to_onnx,
@@ -28,43 +30,25 @@ from stinger_export.onnx_graph import (
 )
 
 VECTORS = Path(__file__).parents[1] / "vectors"
-WINDOW = 12
-#: Small and quick; not what a user would train.
-QUICK = {
-    "mlp": {"hidden_layer_sizes": (8, 6)},
-    "rf": {"n_estimators": 6},
-    "et": {"n_estimators": 5},
-    "hgb": {"max_iter": 6},
-    "xgb": {"n_estimators": 6},
-    "torch-mlp": {"hidden_layer_sizes": (8, 6), "epochs": 3},
-    "torch-cnn": {"filters": (4, 6), "kernel_size": 5, "epochs": 3},
-}
 
 
-def taken(family: str, features: str) -> bool:
-    return FAMILIES[family].features is None or features in FAMILIES[family].features
-
-
-@cache
-def trained(family: str, features: str, classes: int = 2) -> TrainedModel:
-    dataset = toy_dataset(classes=classes, per_class=30, window=WINDOW)
-    options = QUICK.get(family, {})
-    return fit_rows(dataset, np.ones(len(dataset), dtype=bool), family, features=features, seed=1, options=options)
-
-
-@cache
-def probes(classes: int) -> np.ndarray:
-    """What the model learnt from, what it did not, and what no blaster will ever measure."""
-    rng = np.random.default_rng(3)
-    seen = toy_dataset(classes=classes, per_class=30, window=WINDOW).windows
-    other = toy_dataset(classes=classes, per_class=60, window=WINDOW, seed=5).windows
-    noise = rng.integers(-32768, 32768, (40, WINDOW, 6)).astype(np.int16)
-    return np.concatenate([seen, other, noise, extreme_windows(WINDOW, 6)])
+def describes_itself(graph: onnx.ModelProto, model: TrainedModel) -> None:
+    """It is valid, states its operators, and holds what whoever runs it must know."""
+    onnx.checker.check_model(graph, full_check=True)
+    assert {o.domain: o.version for o in graph.opset_import} == {"": TARGET_OPSET, "ai.onnx.ml": TARGET_OPSET_ML}
+    spec, said = model.spec, {entry.key: entry.value for entry in graph.metadata_props}
+    assert json.loads(said["opset"]) == {"ai.onnx": TARGET_OPSET, "ai.onnx.ml": TARGET_OPSET_ML}
+    assert (said["family"], said["feature_set"], said["data_hash"]) == (spec.family, spec.features, spec.data_hash)
+    assert json.loads(said["classes"]) == list(spec.classes)
+    assert [(c["name"], c["unit"]) for c in json.loads(said["channels"])] == [(c.name, c.unit) for c in spec.channels]
+    assert said["policy"] == ""  # these have none
 
 
 def agree(model: TrainedModel, windows: np.ndarray) -> None:
     expected = model.predict_proba(windows)
-    label, probability, logits = run_graph(to_onnx(model), windows)
+    graph = to_onnx(model)
+    describes_itself(graph, model)
+    label, probability, logits = run_graph(graph, windows)
     assert (label.dtype, probability.dtype, logits.dtype) == (np.int64, np.float32, np.float32)
     classes = expected.shape[1]
     assert (probability.shape, logits.shape) == (expected.shape, (len(windows), 1 if classes == 2 else classes))
@@ -80,7 +64,7 @@ def test_every_family_has_an_onnx_form():
     assert {*NETWORKS, *FORESTS, *BOOSTED, *CONVOLUTIONS} == set(FAMILIES)
 
 
-@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("classes", CLASSES)
 @pytest.mark.parametrize("features", FEATURE_SETS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_onnxruntime_agrees_with_every_estimator(family, features, classes):

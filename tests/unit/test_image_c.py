@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-import subprocess
 import zlib
 from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from image_driver import ImageDriver, by_numpy
 from toy import extreme_windows, toy_dataset
 
 from stinger.errors import InputError
@@ -19,7 +19,6 @@ from stinger.models.train import train
 from stinger_export.image.model import from_image, to_image
 from stinger_export.image.sections import MAX_BYTES
 from stinger_export.integer.quantise import quantise
-from stinger_export.toolchain import compile_host, device_sources
 
 FAMILIES = ("logreg", "mlp", "rf", "hgb")
 SMALL = {
@@ -30,80 +29,10 @@ SMALL = {
 STATUS = {0: "ok", 1: "foreign", 2: "damaged", 3: "malformed", 4: "too large"}
 WINDOWS = extreme_windows(50, 6)
 
-# Input: u32 size and bytes of an image, again and again; then windows are pushed, each after a gap. Output: a line for
-# each image: its status, then for each decision its label, its probabilities and its scores.
-DRIVER = r"""
-#include "stinger_image.h"
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static int16_t windows[WINDOW_COUNT][50][6];
-
-static void run(const stinger_model *model) {
-    static stinger_stream stream;
-    static stinger_decision d;
-    int16_t sample[STINGER_MAX_CHANNELS] = {0};
-    if (!stinger_stream_init(&stream, model)) {
-        printf(" refused");
-        return;
-    }
-    uint32_t t = 0;
-    for (unsigned w = 0; w < WINDOW_COUNT; w++) {
-        for (unsigned i = 0; i < 50; i++) {
-            memcpy(sample, windows[w][i], sizeof windows[w][i]);
-            if (stinger_stream_push(&stream, sample, t += model->period_us, i == 0)) {
-                stinger_stream_decide(&stream, &d);
-                printf(" %u", (unsigned)d.label);
-                for (unsigned k = 0; k < d.classes; k++)
-                    printf(",%u", (unsigned)d.probability[k]);
-                for (unsigned k = 0; k < d.scores; k++)
-                    printf(",%ld", (long)d.score[k]);
-            }
-        }
-    }
-}
-
-int main(void) {
-    uint32_t size;
-    if (fread(windows, sizeof windows, 1, stdin) != 1)
-        return 1;
-    while (fread(&size, sizeof size, 1, stdin) == 1) {
-        void *bytes = malloc(size + 1);
-        static stinger_image image;
-        if (bytes == NULL || fread(bytes, 1, size, stdin) != size)
-            return 1;
-        stinger_image_status status = stinger_image_open(&image, bytes, size);
-        printf("%d", (int)status);
-        if (status == STINGER_IMAGE_OK)
-            run(&image.model);
-        printf("\n");
-        free(bytes);
-    }
-    return 0;
-}
-"""
-
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("image")
-    source = folder / "driver.c"
-    source.write_text(DRIVER)
-    library = sorted((device_sources() / "stinger_ml").glob("*.c"))
-    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
-    program = folder / "driver"
-    defines = {"WINDOW_COUNT": len(WINDOWS)}
-    include = [device_sources() / "stinger_ml"]
-    compile_host([source, *library], program, include=include, defines=defines, flags=sanitize)
-
-    def run(*images: bytes) -> list[str]:
-        data = WINDOWS.astype("<i2").tobytes() + b"".join(struct.pack("<I", len(one)) + one for one in images)
-        done = subprocess.run([program], input=data, capture_output=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr.decode()[-2000:]
-        return done.stdout.decode().splitlines()
-
-    return run
+    return ImageDriver.build(tmp_path_factory.mktemp("image"), WINDOWS)
 
 
 def made(family: str, classes: int, policy: Policy | None = None, features: str = "rich"):
@@ -116,18 +45,6 @@ def images():
     return {family: to_image(made(family, 2, Policy.stock())) for family in FAMILIES}
 
 
-def by_numpy(data: bytes) -> str:
-    model = from_image(data)
-    answer = model.decide(WINDOWS)
-    rows = (
-        ",".join(map(str, [label, *probability, *score]))
-        for label, probability, score in zip(
-            answer.label.tolist(), answer.probability.tolist(), answer.score.tolist(), strict=True
-        )
-    )
-    return " ".join(["0", *rows])
-
-
 def with_crc(data: bytes) -> bytes:
     return data[:12] + struct.pack("<I", zlib.crc32(data[:12] + data[16:])) + data[16:]
 
@@ -136,13 +53,13 @@ def with_crc(data: bytes) -> bytes:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_image_runs_as_in_numpy(opened, family, classes):
     data = to_image(made(family, classes))
-    assert opened(data) == [by_numpy(data)]
+    assert opened(data) == [by_numpy(data, WINDOWS)]
 
 
 @pytest.mark.parametrize("features", ON_DEVICE)
 def test_every_feature_set_of_the_device_has_its_number(opened, features):
     data = to_image(made("logreg", 3, features=features))
-    assert opened(data) == [by_numpy(data)]
+    assert opened(data) == [by_numpy(data, WINDOWS)]
 
 
 def test_foreign_damaged_and_large_ones_are_told_apart(opened, images):
@@ -188,7 +105,7 @@ def test_both_loaders_agree_on_anything_with_a_right_crc(opened, images, family,
 
 def compare(data: bytes, line: str) -> None:
     try:
-        expected = by_numpy(data) if window_of(data) == 50 else None
+        expected = by_numpy(data, WINDOWS) if window_of(data) == 50 else None
     except InputError:
         # Python also refuses what no board looks at: names that are not printable, scales, and the model's hash.
         return

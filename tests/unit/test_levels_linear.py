@@ -1,0 +1,18 @@
+"""Linear models at every level. The families are in four files, so that processors share the work."""
+
+from __future__ import annotations
+
+import pytest
+from all_levels import AllLevels, combinations
+
+from stinger_export.forms import NETWORKS
+
+
+@pytest.fixture(scope="module")
+def levels(tmp_path_factory) -> AllLevels:
+    return AllLevels(tmp_path_factory.mktemp("levels"))
+
+
+@pytest.mark.parametrize(("family", "features", "classes"), combinations(NETWORKS[:2]))
+def test_all_levels_agree(levels, family, features, classes):
+    levels.agree(family, features, classes)
