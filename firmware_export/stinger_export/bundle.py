@@ -225,6 +225,7 @@ def export_bundle(
     *,
     targets: Sequence[str] | None = None,
     max_loss: float = INTEGER_BOUND,
+    weights: str = "auto",
 ) -> Bundle:
     """Export a model, every form measured against it; see `make_exports` and `write_bundle`.
 
@@ -234,13 +235,14 @@ def export_bundle(
         on_progress: Called with the name of each target before it is made.
         targets: Names of forms; by default whatever the model allows.
         max_loss: Largest change of a probability from the model to its integers.
+        weights: Which widths a network's integer weights may have: ``auto``, ``8`` or ``16``.
 
     Raises:
         UsageError: A form was asked for that the model cannot have.
         InputError: The model cannot be exported, or the place cannot be written.
         CheckFailedError: A form is further from the model than allowed; nothing is written.
     """
-    made = make_exports(model, targets, max_loss=max_loss, on_progress=on_progress)
+    made = make_exports(model, targets, max_loss=max_loss, weights=weights, on_progress=on_progress)
     return write_bundle(made, directory)
 
 
@@ -265,6 +267,7 @@ def write_bundle(made: Exports, directory: Path, cost: Mapping[str, Any] | None 
         "not_exported": made.not_exported,
         "parity": [parity.to_json() for parity in made.parity],
         "held_out": made.held_out,
+        "quantisation": made.quantisation,
         "cost": None if cost is None else dict(cost),
         "versions": versions(),
         "opset": None if made.onnx is None else {o.domain or "ai.onnx": o.version for o in made.onnx.opset_import},

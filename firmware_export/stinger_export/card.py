@@ -45,7 +45,7 @@ def model_card(spec: ModelSpec, manifest: Mapping[str, Any]) -> str:
         "## Held-out metrics",
         _metrics(spec),
         "## How far each form is from the model",
-        _parity(manifest),
+        _parity(manifest) + _quantisation(manifest),
         "## On the board",
         _cost(manifest),
         "## Policy",
@@ -143,6 +143,21 @@ def _parity(manifest: Mapping[str, Any]) -> str:
     names = list(measured["L0"])
     lines = [[level, *(f"{scores[name]:.4f}" for name in names)] for level, scores in measured.items()]
     return table + "\n\nHeld-out windows:\n\n" + _grid(["level", *names], lines)
+
+
+def _quantisation(manifest: Mapping[str, Any]) -> str:
+    made = manifest["quantisation"]
+    if not made or not made["bits"]:
+        return ""
+    text = f"\n\nThe integer network has weights of {', '.join(map(str, made['bits']))} bits, layer by layer."
+    if (tuning := made["fine_tuning"]) is None:
+        return text
+    if not tuning["kept"]:
+        return text + " Fine-tuning them brought it no nearer to the model."
+    return text + (
+        f" They were fine-tuned for the device's rounding, {tuning['epochs']} passes over {tuning['rows']:,} rows with "
+        f"the model as teacher: largest |Δp| {tuning['loss_before']:g} before, {tuning['loss_after']:g} after."
+    )
 
 
 def _cost(manifest: Mapping[str, Any]) -> str:

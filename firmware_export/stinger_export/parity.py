@@ -1,13 +1,14 @@
 """How far each exported form is from the model it was made from, measured at export and again by every check.
 
 Levels: L0 the fitted estimator, L1 ONNX in onnxruntime, L2 the integer reference in numpy. The samples are those of
-`stinger_export.exercise`, made from the model alone, and the training windows whose features the model keeps.
+`stinger_export.exercise`, made from the model alone, and the training windows whose features the model keeps; L1 and
+L2 are also measured on held-out windows, whose classes are known, so that a loss of AUC shows.
 """
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from stinger.models.spec import TrainedModel
+from stinger.evaluation.metrics import accuracy, average_precision, roc_auc
+from stinger.models.spec import HeldOut, TrainedModel
 from stinger.windows.replay import ReplayStream
 from stinger_export.emlearn_header import EmlearnHeader, run_emlearn
 from stinger_export.exercise import usual_samples
@@ -54,6 +56,7 @@ class Parity:
         agreement: Share of windows with the same label.
         bound: Largest difference allowed.
         failure: One line saying what is wrong, or None.
+        auc_loss: On held-out windows, the largest loss of an AUC (`scores`); negative if all are gains.
     """
 
     target: str
@@ -65,6 +68,7 @@ class Parity:
     agreement: float
     bound: float
     failure: str | None = None
+    auc_loss: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; figures have three digits, as more would only tell processors apart."""
@@ -78,10 +82,13 @@ class Samples:
     Args:
         model: The model.
         stream: What `exercise_stream` made of it.
+        held_out: Held-out windows, if there are any.
     """
 
-    def __init__(self, model: TrainedModel, stream: ReplayStream) -> None:
+    def __init__(self, model: TrainedModel, stream: ReplayStream, held_out: HeldOut | None = None) -> None:
         self.model = model
+        self.held_out = held_out
+        self.held_out_l0: Probabilities | None = None if held_out is None else model.predict_proba(held_out.windows)
         self.stream = stream
         self.windows = stream.windows(model.spec.window)
         ready = np.flatnonzero(stream.ready(model.spec.window))
@@ -91,7 +98,7 @@ class Samples:
         self.l0: Probabilities = model.predict_proba_features(self.features)
 
 
-def onnx_parity(samples: Samples, graph: onnx.ModelProto) -> Parity:
+def onnx_parity(samples: Samples, graph: ModelProto) -> Parity:
     """Compare a graph in onnxruntime, from windows or from features only, with the estimator."""
     from_features = graph.graph.input[0].name == "features"
     name, level = ("onnx, from features", "L1 features") if from_features else ("onnx", "L1")
@@ -125,7 +132,7 @@ def integer_parity(samples: Samples, integer: IntegerModel, max_loss: float = IN
         probability,
         label,
         bound=max_loss,
-        flips_allowed=True,  # what flips may cost is bounded by the accuracy on held-out windows
+        undecided=2 * max_loss,
     )
 
 
@@ -162,10 +169,63 @@ def like_calibration(
     )
 
 
-def held_out_parity(l0: Probabilities, decided: Decisions, max_loss: float = INTEGER_BOUND) -> Parity:
-    """Compare the integer model's decisions about held-out windows with the estimator's probabilities."""
-    label, probability = decided.label, decided.probability / ONE
-    return _compare("integer, held out", ("L0", "L2"), l0, probability, label, bound=max_loss, flips_allowed=True)
+def held_out_parity(samples: Samples, form: IntegerModel | ModelProto, max_loss: float = INTEGER_BOUND) -> Parity:
+    """Compare the integer model or the ONNX graph with the estimator on held-out windows.
+
+    What it loses of an AUC is bounded by ``max_loss``, too.
+
+    Raises:
+        ValueError: There are no held-out windows.
+    """
+    if samples.held_out is None or samples.held_out_l0 is None:
+        raise ValueError("there are no held-out windows")
+    label, probability = answers(form, samples.held_out.windows)
+    if isinstance(form, IntegerModel):
+        name, level, bound, undecided = "integer", "L2", max_loss, 2 * max_loss
+    else:
+        name, level, bound, undecided = "onnx", "L1", ONNX_BOUND, TIE
+    parity = _compare(
+        f"{name}, held out", ("L0", level), samples.held_out_l0, probability, label, bound=bound, undecided=undecided
+    )
+    truth, l0 = samples.held_out.labels, samples.held_out_l0
+    before, after = scores(truth, l0, l0.argmax(axis=1)), scores(truth, probability, label)
+    lost = [before[area] - after[area] for area in before if area.endswith("auc")]
+    loss = max(lost) if lost else None
+    failure = parity.failure
+    if failure is None and loss is not None and not loss <= max_loss:
+        failure = f"{level} loses {loss:.2g} of the AUC of L0 on held-out windows, at most {max_loss:g} is allowed"
+    return replace(parity, failure=failure, auc_loss=loss)
+
+
+def answers(
+    form: IntegerModel | ModelProto, windows: NDArray[np.int16]
+) -> tuple[NDArray[np.integer], Probabilities]:
+    """Labels ``(n,)`` and probabilities ``(n, classes)`` of a form for windows ``(n, window, channels)``."""
+    if isinstance(form, IntegerModel):
+        decided = form.decide(windows)
+        return decided.label, decided.probability / ONE
+    label, probability = run_onnx(form, windows)
+    return label, probability.astype(np.float64)
+
+
+def scores(truth: NDArray[Any], probability: Probabilities, label: NDArray[Any]) -> dict[str, float]:
+    """``accuracy``, ``roc_auc`` (the mean over the classes, each against the others) and, of two classes, ``pr_auc``.
+
+    AUCs are left out where the windows are all of one class.
+
+    Args:
+        truth: Classes, shape ``(n,)``.
+        probability: Of each class, shape ``(n, classes)``.
+        label: What was answered, shape ``(n,)``.
+    """
+    measured = {"accuracy": accuracy(truth, label)}
+    present = np.unique(truth).tolist()
+    if len(present) > 1:
+        classes = [1] if probability.shape[1] == 2 else present
+        measured["roc_auc"] = float(np.mean([roc_auc(truth == k, probability[:, k]) for k in classes]))
+        if probability.shape[1] == 2:
+            measured["pr_auc"] = average_precision(truth, probability[:, 1])
+    return measured
 
 
 def image_parity(samples: Samples, integer: IntegerModel, image: bytes | None = None) -> Parity:
@@ -213,21 +273,27 @@ def _compare(
     *,
     bound: float,
     tie: float = TIE,
-    flips_allowed: bool = False,
+    undecided: float = 0.0,
 ) -> Parity:
-    """Compare probabilities ``(n, classes)`` and labels with a first level's; its label is the likeliest class."""
+    """Compare probabilities ``(n, classes)`` and labels with a first level's; its label is the likeliest class.
+
+    Another label is a flip where the margin between the first level's two likeliest classes is above ``tie``, and a
+    failure where it is also above ``undecided``: such a window may go either way within the bound.
+    """
     difference = np.abs(first - second.astype(np.float64)).max(axis=1)
     ordered = np.sort(first, axis=1)
     differs = first.argmax(axis=1) != label
-    flips = int((differs & (ordered[:, -1] - ordered[:, -2] > tie)).sum())
+    margin = ordered[:, -1] - ordered[:, -2]
+    flips = int((differs & (margin > tie)).sum())
+    decided = int((differs & (margin > max(tie, undecided))).sum())
     worst = float(difference.max(initial=0.0))
     failure = None
     if not len(first):
         failure = "there are no windows to compare"
     elif not worst <= bound:  # catches NaN too
         failure = f"{levels[1]} differs from {levels[0]} by {worst:.2g}, at most {bound:g} is allowed"
-    elif flips and not flips_allowed:
-        failure = f"{levels[1]} gives {flips} of {len(first)} windows another label than {levels[0]}"
+    elif decided:
+        failure = f"{levels[1]} gives {decided} of {len(first)} windows another label than {levels[0]}"
     mean, agree = (float(difference.mean()), float(1 - differs.mean())) if len(first) else (0.0, 0.0)
     return Parity(target, levels, len(first), flips, worst, mean, agree, bound, failure)
 

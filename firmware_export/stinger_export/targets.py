@@ -9,34 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto
 
 from stinger.errors import CheckFailedError, InputError, StingerError, ToolchainError, UsageError
-from stinger.evaluation.metrics import accuracy, average_precision
-from stinger.models.spec import TrainedModel
+from stinger.models.spec import HeldOut, TrainedModel
 from stinger.windows.replay import ReplayStream
 from stinger_export.emlearn_header import EmlearnHeader, to_emlearn
 from stinger_export.exercise import exercise_stream
 from stinger_export.image.model import to_image
-from stinger_export.integer.model import ONE, IntegerModel
-from stinger_export.integer.quantise import quantise
+from stinger_export.integer.model import IntegerModel
 from stinger_export.onnx_graph import to_onnx, to_onnx_classifier
 from stinger_export.parity import (
     INTEGER_BOUND,
     Parity,
     Samples,
+    answers,
     emlearn_parity,
     held_out_parity,
     image_parity,
     integer_parity,
     onnx_parity,
     stock_header_parity,
+    scores,
     stock_parity,
 )
+from stinger_export.quantisation import quantise_within, require_weights
 from stinger_export.stock.convert import to_stock
 from stinger_export.stock.header import stock_header
 from stinger_export.stock.image import StockModel
@@ -51,19 +51,6 @@ _PARTS = {
     "stock-header": ("stock_header",),
 }
 TARGETS = tuple(_PARTS)
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Windows that no training saw.
-
-    Attributes:
-        windows: int16, shape ``(n, window, channels)``.
-        labels: Their classes, shape ``(n,)``.
-    """
-
-    windows: NDArray[np.int16]
-    labels: NDArray[np.uint8]
 
 
 @dataclass
@@ -83,8 +70,9 @@ class Exports:
         stock_header: The C header for the stock firmware's build.
         parity: One measurement of each form.
         not_exported: Why the others were not made.
-        held_out: Per level ``accuracy`` and, for two classes, ``pr_auc``, if held-out windows were given.
+        held_out: Per level ``accuracy``, ``roc_auc`` and, for two classes, ``pr_auc``, if there are held-out windows.
         vectors: Test vectors.
+        quantisation: How the integer model was made; see `quantise_within`.
     """
 
     model: TrainedModel
@@ -101,6 +89,7 @@ class Exports:
     not_exported: dict[str, str] = field(default_factory=dict)
     held_out: dict[str, dict[str, float]] = field(default_factory=dict)
     vectors: Vectors = field(default_factory=dict)
+    quantisation: dict[str, Any] | None = None
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -129,6 +118,7 @@ def make_exports(
     *,
     max_loss: float = INTEGER_BOUND,
     held_out: HeldOut | None = None,
+    weights: str = "auto",
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Exports:
     """Make every form and measure it.
@@ -138,7 +128,9 @@ def make_exports(
         targets: Names of forms, ``mlmd`` includes ``integer`` where there is one; by default whatever the model
             allows.
         max_loss: Largest change of a probability from the model to its integers.
-        held_out: Windows to measure the loss on, beside those made from the model.
+        held_out: Windows to measure the loss on, beside those made from the model; by default those that the model
+            keeps.
+        weights: Which widths a network's integer weights may have: ``auto``, ``8`` or ``16``.
         on_progress: Called with the name of each form before it is made.
 
     Raises:
@@ -147,14 +139,18 @@ def make_exports(
         ToolchainError: A form was asked for that needs a compiler, and there is none.
         CheckFailedError: A form is further from the model than allowed.
     """
-    samples = Samples(model, exercise_stream(model))
+    require_weights(model.spec, weights)
+    held_out = model.held_out if held_out is None else held_out
+    samples = Samples(model, exercise_stream(model), held_out)
     made = Exports(model, samples.stream)
+    makers: dict[str, Callable[[Exports, Samples, float], list[Parity]]] = {**_MAKE}
+    makers["integer"] = partial(_integer, weights=weights, on_progress=on_progress)
     wanted = TARGETS if targets is None else tuple(n for n in TARGETS if n in (*targets, *_needs(targets)))
     reasons: dict[str, StingerError] = {}
     for name in wanted:
         on_progress(name)
         try:
-            made.parity += _MAKE[name](made, samples, max_loss)
+            made.parity += makers[name](made, samples, max_loss)
         except (InputError, UsageError) as error:
             for part in _PARTS[name]:
                 setattr(made, part, None)
@@ -167,8 +163,8 @@ def make_exports(
         raise next(iter(reasons.values()))
     skipped = {} if targets is None else dict.fromkeys((n for n in TARGETS if n not in wanted), "not asked for")
     made.not_exported = {**{name: str(error) for name, error in reasons.items()}, **skipped}
-    if held_out is not None:
-        _measure_held_out(made, held_out, max_loss)
+    if samples.held_out is not None:
+        _score(made, samples)
     if failed := [p for p in made.parity if p.failure is not None]:
         raise CheckFailedError(f"model {model.spec.name}, {failed[0].target}: {failed[0].failure}; nothing was written")
     windows, label = (samples.windows, None) if held_out is None else (held_out.windows, held_out.labels)
@@ -180,15 +176,31 @@ def _needs(targets: Sequence[str]) -> tuple[str, ...]:
     return ("integer",) if "mlmd" in targets else ()
 
 
-def _integer(made: Exports, samples: Samples, max_loss: float) -> list[Parity]:
-    made.integer = quantise(made.model)
-    return [integer_parity(samples, made.integer, max_loss)]
+def _integer(
+    made: Exports,
+    samples: Samples,
+    max_loss: float,
+    weights: str = "auto",
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> list[Parity]:
+    def judge(integer: IntegerModel) -> list[Parity]:
+        return [integer_parity(samples, integer, max_loss), *_held_out(samples, integer, max_loss)]
+
+    made.integer, parity, made.quantisation = quantise_within(
+        made.model, judge, weights=weights, max_loss=max_loss, on_progress=on_progress
+    )
+    return parity
 
 
-def _onnx(made: Exports, samples: Samples, _: float) -> list[Parity]:
+def _onnx(made: Exports, samples: Samples, max_loss: float) -> list[Parity]:
     made.onnx = to_onnx(made.model)
     made.onnx_features = to_onnx_classifier(made.model)
-    return [onnx_parity(samples, made.onnx), onnx_parity(samples, made.onnx_features)]
+    measured = [onnx_parity(samples, made.onnx), onnx_parity(samples, made.onnx_features)]
+    return [*measured, *_held_out(samples, made.onnx, max_loss)]
+
+
+def _held_out(samples: Samples, form: IntegerModel | ModelProto, max_loss: float) -> list[Parity]:
+    return [] if samples.held_out is None else [held_out_parity(samples, form, max_loss)]
 
 
 def _emlearn(made: Exports, samples: Samples, _: float) -> list[Parity]:
@@ -227,17 +239,16 @@ _MAKE: dict[str, Callable[[Exports, Samples, float], list[Parity]]] = {
 }
 
 
-def _measure_held_out(made: Exports, held_out: HeldOut, max_loss: float) -> None:
-    l0 = made.model.predict_proba(held_out.windows)
-    made.held_out["L0"] = _scores(held_out.labels, l0, l0.argmax(axis=1))
-    if made.integer is not None:
-        decided = made.integer.decide(held_out.windows)
-        made.held_out["L2"] = _scores(held_out.labels, decided.probability / ONE, decided.label)
-        made.parity.append(held_out_parity(l0, decided, max_loss))
-
-
-def _scores(truth: NDArray[Any], probability: NDArray[np.float64], label: NDArray[Any]) -> dict[str, float]:
-    scores = {"accuracy": accuracy(truth, label)}
-    if probability.shape[1] == 2 and len(np.unique(truth)) == 2:
-        scores["pr_auc"] = average_precision(truth, probability[:, 1])
-    return {name: float(f"{value:.6g}") for name, value in scores.items()}
+def _score(made: Exports, samples: Samples) -> None:
+    held_out, l0 = samples.held_out, samples.held_out_l0
+    if held_out is None or l0 is None:
+        return
+    levels = {"L0": (l0.argmax(axis=1), l0)}
+    levels |= {
+        level: answers(form, held_out.windows)
+        for level, form in (("L1", made.onnx), ("L2", made.integer))
+        if form is not None
+    }
+    for level, (label, probability) in levels.items():
+        measured = scores(held_out.labels, probability, label)
+        made.held_out[level] = {name: float(f"{value:.6g}") for name, value in measured.items()}

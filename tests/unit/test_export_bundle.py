@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import re
 import struct
 import subprocess
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,14 @@ from stinger_export.bundle import export_bundle, load_bundle
 from stinger_export.exercise import exercise_stream
 from stinger_export.image.model import to_image
 from stinger_export.integer.quantise import quantise
-from stinger_export.parity import Samples, image_parity, integer_parity, stock_parity
+from stinger_export.parity import (
+    Samples,
+    _compare,
+    held_out_parity,
+    image_parity,
+    integer_parity,
+    stock_parity,
+)
 from stinger_export.stock.convert import to_stock
 from stinger_export.stock.header import read_stock_header, stock_header
 from stinger_export.stock.image import StockModel, read_image
@@ -150,11 +158,48 @@ def test_held_out_windows_are_measured_and_become_vectors():
     dataset = toy_dataset(per_class=60)
     rows = dataset.held_out
     held_out = HeldOut(dataset.windows[rows], dataset.labels[rows])
-    made = make_exports(trained("logreg", "rich"), ["integer"], held_out=held_out)
-    assert made.held_out["L0"].keys() == made.held_out["L2"].keys() == {"accuracy", "pr_auc"}
-    assert abs(made.held_out["L0"]["pr_auc"] - made.held_out["L2"]["pr_auc"]) < 0.01
-    assert made.parity[-1].target == "integer, held out"
+    made = make_exports(trained("logreg", "rich"), ["integer", "onnx"], held_out=held_out)
+    assert made.held_out.keys() == {"L0", "L1", "L2"}
+    assert {tuple(scores) for scores in made.held_out.values()} == {("accuracy", "roc_auc", "pr_auc")}
+    measured = {p.target: p for p in made.parity}
+    assert list(measured) == ["integer", "integer, held out", "onnx", "onnx, held out"]
+    for name, level in (("integer", "L2"), ("onnx", "L1")):
+        assert measured[name].auc_loss is None
+        parity = measured[f"{name}, held out"]
+        assert (parity.levels, parity.windows) == (("L0", level), rows.sum())
+        lost = [made.held_out["L0"][area] - made.held_out[level][area] for area in ("roc_auc", "pr_auc")]
+        assert parity.auc_loss == pytest.approx(max(lost), abs=1e-5)
+        assert abs(parity.auc_loss) < 0.01
     assert set(made.vectors["label"].tolist()) == {0, 1}
+
+
+def test_a_loss_of_auc_fails_though_probabilities_are_near():
+    """All probabilities are near one half: rounding them away costs the order of the windows, and hardly a Δp."""
+    dataset, model = toy_dataset(per_class=60), copy.deepcopy(trained("logreg", "rich"))
+    model.estimator[1].coef_ *= 1e-6
+    model.estimator[1].intercept_ *= 0
+    held_out = HeldOut(dataset.windows[dataset.held_out], dataset.labels[dataset.held_out])
+    samples = Samples(model, exercise_stream(model), held_out)
+    parity = held_out_parity(samples, quantise(model))
+    assert parity.max_difference < 1e-3
+    assert parity.auc_loss > 0.03
+    assert "of the AUC of L0 on held-out windows, at most 0.03 is allowed" in parity.failure
+    with pytest.raises(CheckFailedError, match=r"integer, held out: L2 loses .* nothing was written"):
+        make_exports(model, ["integer"], held_out=held_out)
+
+
+def test_only_an_undecided_window_may_change_its_label():
+    near = np.array([[0.49, 0.51], [0.1, 0.9]])
+    measure = partial(_compare, "integer", ("L0", "L2"), near, near, bound=0.03, undecided=0.06)
+    for label, flips, failure in (
+        ([1, 1], 0, None),
+        ([0, 1], 1, None),
+        ([1, 0], 1, "L2 gives 1 of 2 windows another label than L0"),
+        ([0, 0], 2, "L2 gives 1 of 2 windows another label than L0"),
+    ):
+        parity = measure(np.array(label))
+        assert (parity.flips, parity.failure) == (flips, failure)
+    assert _compare("onnx", ("L0", "L1"), near, near, np.array([0, 1]), bound=1e-5).failure is not None
 
 
 @pytest.mark.parametrize(("family", "features"), [("logreg", "rich"), ("mlp", "float-rich")])

@@ -2,7 +2,8 @@
 
 Weights get one scale per row, activations one per layer. Ranges come from calibration windows (training windows);
 values outside saturate. Layers start with int8 weights and get int16 ones, cheapest first, until probabilities on
-the calibration windows stay within `TARGET_LOSS` of the estimator's.
+the calibration windows stay within `TARGET_LOSS` of the estimator's. What rounding alone cannot keep near enough,
+`stinger_export.integer.finetune` adjusts beforehand.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stinger.errors import InputError
+from stinger.errors import InputError, UsageError
 from stinger.models.spec import TrainedModel
 from stinger_export.forms import is_boosted, is_forest, portable
 from stinger_export.integer.forest import quantise_boosted, quantise_forest
@@ -23,6 +25,8 @@ from stinger_export.integer.model import LOGIT_UNIT, ONE, IntegerModel, Layer, N
 
 #: Largest change of a probability on the calibration windows that int8 weights may cause.
 TARGET_LOSS = 0.01
+#: Bits that a layer's weights may have, by what a user may ask for.
+WIDTHS = {"auto": (8, 16), "8": (8,), "16": (16,)}
 #: Network inputs are limited to this many standard deviations. Recoil and falls reach tens of them though training
 #: windows stay within six; a unit of 1/256 of a deviation is still fine enough.
 _INPUT_RANGE = 128.0
@@ -35,12 +39,51 @@ _INT32_MAX = 2**31 - 1
 Matrix = NDArray[np.float64]
 
 
-def quantise(model: TrainedModel) -> IntegerModel:
+@dataclass(frozen=True)
+class Floating:
+    """A network before its weights are rounded.
+
+    Attributes:
+        scaler: The scaling of its inputs, in integers already.
+        unit: What one unit of the scaler's output is, in standard deviations.
+        weights: Of each layer, float64, shape ``(rows, inputs)``.
+        biases: Of each layer, float64, shape ``(rows,)``.
+    """
+
+    scaler: Scaler
+    unit: float
+    weights: list[Matrix]
+    biases: list[Matrix]
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A layer of integers, and what they stand for.
+
+    Attributes:
+        layer: The integers.
+        step: What one unit of each row's weights is, shape ``(rows,)``.
+        unit: What one unit of the layer's input is.
+    """
+
+    layer: Layer
+    step: Matrix
+    unit: float
+
+
+def quantise(model: TrainedModel, weights: str = "auto") -> IntegerModel:
     """Make the integer model of a trained network or forest; ranges come from its calibration features.
 
+    Args:
+        model: The model.
+        weights: Which widths a network's weights may have, a key of `WIDTHS`; trees have no weights.
+
     Raises:
+        UsageError: There are no such widths.
         InputError: The family or its features have no integer form, or its numbers cannot be represented.
     """
+    if weights not in WIDTHS:
+        raise UsageError(f"--weights {weights!r} is unknown; choose {', '.join(WIDTHS)}")
     spec, features = model.spec, model.calibration
     if len(features) == 0:
         raise InputError(f"model {spec.name} has no calibration features; train it again")
@@ -51,20 +94,39 @@ def quantise(model: TrainedModel) -> IntegerModel:
         return IntegerModel(spec, quantise_forest(form, len(spec.feature_set), len(spec.classes)))
 
     expected = model.predict_proba_features(features)
-    scaler, unit = _quantise_scaler(form[0])
-    weights, biases = _dense_layers(form[1])
+    floating = floating_network(model)
     candidates = sorted(
-        itertools.product((8, 16), repeat=len(weights)),
-        key=lambda bits: sum(w.size * b for w, b in zip(weights, bits, strict=True)),
+        itertools.product(WIDTHS[weights], repeat=len(floating.weights)),
+        key=lambda bits: sum(w.size * b for w, b in zip(floating.weights, bits, strict=True)),
     )
     network: Network | None = None
     for bits in candidates:
-        network = Network(scaler, _quantise_layers(weights, biases, bits, scaler.apply(features), unit))
-        loss = np.abs(network.decide(features)[0] / ONE - expected).max()
-        if loss <= TARGET_LOSS:
+        network = network_of(floating, round_layers(floating, bits, features))
+        if largest_loss(network, features, expected) <= TARGET_LOSS:
             break
     assert network is not None  # noqa: S101 - there is at least one candidate
     return IntegerModel(spec, network)
+
+
+def floating_network(model: TrainedModel) -> Floating:
+    """Return what a network's integers are made from.
+
+    Raises:
+        InputError: As `quantise`.
+    """
+    form = portable(model)
+    scaler, unit = _quantise_scaler(form[0])
+    return Floating(scaler, unit, *_dense_layers(form[1]))
+
+
+def network_of(floating: Floating, layers: Sequence[Rounded]) -> Network:
+    """Put rounded layers together."""
+    return Network(floating.scaler, tuple(rounded.layer for rounded in layers))
+
+
+def largest_loss(network: Network, features: NDArray[np.int16], expected: Matrix) -> float:
+    """Largest change of a probability, of feature vectors ``(n, features)``, from ``(n, classes)`` expected."""
+    return float(np.abs(network.decide(features)[0] / ONE - expected).max())
 
 
 def _dense_layers(classifier: Any) -> tuple[list[Matrix], list[Matrix]]:
@@ -88,29 +150,34 @@ def _quantise_scaler(standard: Any) -> tuple[Scaler, float]:
     return Scaler(scale, offset.astype(np.int32), shift), unit
 
 
-def _quantise_layers(
-    weights: Sequence[Matrix],
-    biases: Sequence[Matrix],
-    bits: Sequence[int],
-    x: NDArray[np.int64],
-    unit: float,
-) -> tuple[Layer, ...]:
-    layers = []
-    for i, (weight, bias, width) in enumerate(zip(weights, biases, bits, strict=True)):
-        last = i == len(weights) - 1
-        quantised, row_unit = _quantise_rows(weight, bias, width, unit)
-        acc = x @ quantised.weight.astype(np.int64).T + quantised.bias
+def round_layers(floating: Floating, bits: Sequence[int], features: NDArray[np.int16]) -> list[Rounded]:
+    """Round every layer to integers.
+
+    Args:
+        floating: The network.
+        bits: Width of each layer's weights, 8 or 16.
+        features: Feature vectors that set the ranges, shape ``(n, features)``.
+
+    Raises:
+        InputError: The numbers cannot be represented.
+    """
+    layers, unit = [], floating.unit
+    x = floating.scaler.apply(features)
+    for i, (weight, bias, width) in enumerate(zip(floating.weights, floating.biases, bits, strict=True)):
+        into, last = unit, i == len(floating.weights) - 1
+        quantised, step = _quantise_rows(weight, bias, width, into)
+        acc = quantised.accumulate(x)
         if last:
-            layers.append(_finish_last(quantised, row_unit, acc))
+            layer = _finish_last(quantised, step * into, acc)
         else:
-            layer, unit = _finish_hidden(quantised, row_unit, acc)
+            layer, unit = _finish_hidden(quantised, step * into, acc)
             x = layer.hidden(x)
-            layers.append(layer)
-    return tuple(layers)
+        layers.append(Rounded(layer, step, into))
+    return layers
 
 
 def _quantise_rows(weight: Matrix, bias: Matrix, bits: int, unit: float) -> tuple[Layer, Matrix]:
-    """Quantise weights and biases; returns the layer without its output scaling, and each row's unit."""
+    """Quantise weights and biases; returns the layer without its output scaling, and each row's step."""
     largest = 2 ** (bits - 1) - 1
     peak = np.maximum(np.abs(weight).max(axis=1), 1e-9)
     # The accumulator holds at most 2**29 of bias and 2**30 of products, whatever the inputs are.
@@ -120,7 +187,7 @@ def _quantise_rows(weight: Matrix, bias: Matrix, bits: int, unit: float) -> tupl
     row_unit = step * unit
     zero = np.zeros(len(bias), dtype=np.uint8)
     layer = Layer(quantised, np.rint(bias / row_unit).astype(np.int32), zero.astype(np.uint16), zero, zero)
-    return layer, row_unit
+    return layer, step
 
 
 def _finish_hidden(layer: Layer, row_unit: Matrix, acc: NDArray[np.int64]) -> tuple[Layer, float]:

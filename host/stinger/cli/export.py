@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,13 @@ def export(
     data: Annotated[
         Path | None, typer.Option(help="The dataset trained on: measure its held-out windows as well.")
     ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="Bits of a network's weights: auto (8, and 16 where 8 lose too much), 8 (smallest, fastest) or 16. "
+            "Where they lose more than --max-loss, they are fine-tuned if torch is installed."
+        ),
+    ] = "auto",
     budget: Annotated[
         str | None, typer.Option(help="Most it may take on the board, such as flash=8k,ram=2k,cycles=35k.")
     ] = None,
@@ -50,6 +57,7 @@ def export(
         budget=None if budget is None else parse_budget(budget),
         cost=cost,
         data=data,
+        weights=weights,
     )
     try:
         done = run(options, to_stderr())
@@ -78,6 +86,8 @@ def _print(done: Exported) -> None:
     print_table(["target", "levels", "windows", "flips", "largest |Δp|", "allowed"], rows)
     for level, scores in manifest["held_out"].items():
         typer.echo(f"held-out windows, {level}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+    if (made := manifest["quantisation"]) is not None and made["bits"]:
+        typer.echo(f"weights: {', '.join(map(str, made['bits']))} bits, layer by layer" + _tuned(made["fine_tuning"]))
     for name, why in manifest["not_exported"].items():
         typer.echo(f"not exported: {name} ({why})")
     if done.cost is not None:
@@ -90,6 +100,17 @@ def _print(done: Exported) -> None:
         typer.echo(f"cost on the board: not measured ({done.no_cost})")
     integer = manifest["integer_hash"]
     typer.echo(f"bundle: {done.bundle.origin}" + (f" (integer model {integer})" if integer else ""))
+
+
+def _tuned(tuning: dict[str, Any] | None) -> str:
+    if tuning is None:
+        return ""
+    if not tuning["kept"]:
+        return "; fine-tuning them brought it no nearer to the model"
+    return (
+        f"; fine-tuned in {tuning['epochs']} epochs: largest |Δp| {tuning['loss_before']:.2g} before, "
+        f"{tuning['loss_after']:.2g} after"
+    )
 
 
 def _print_parts(parts: list[Part]) -> None:

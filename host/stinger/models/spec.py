@@ -65,6 +65,19 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Windows that no training saw.
+
+    Attributes:
+        windows: int16, shape ``(n, window, channels)``.
+        labels: Their classes, shape ``(n,)``.
+    """
+
+    windows: NDArray[np.int16]
+    labels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
 class TrainedModel:
     """A fitted estimator with its spec.
 
@@ -75,11 +88,13 @@ class TrainedModel:
         calibration: Feature vectors of training windows, shape ``(n, features)``; int16 for integer feature sets,
             float64 for the others. They set the ranges of the integer model, so that exporting needs nothing but the
             model.
+        held_out: Held-out windows, so that an export can be measured on them; None if there were none.
     """
 
     spec: ModelSpec
     estimator: Any
     calibration: NDArray[Any]
+    held_out: HeldOut | None = None
 
     def predict_proba(self, windows: NDArray[np.int16]) -> NDArray[np.float64]:
         """Class probabilities (parity level L0) of int16 windows ``(n, window, channels)``: ``(n, classes)``."""

@@ -68,7 +68,7 @@ class _TorchClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
         random = check_random_state(self.random_state)
         self.mean_, self.scale_ = self._scaling(X)
         shapes = self.shapes(X.shape[1], len(self.classes_))
-        with _torch_alone() as torch:
+        with torch_alone() as torch:
             # He's start, which keeps the size of what flows through rectified layers.
             weights = [
                 torch.tensor(random.normal(0, math.sqrt(2 / math.prod(shape[1:])), shape), dtype=torch.float32)
@@ -327,7 +327,7 @@ def _pace(done: float) -> float:
 
 
 @contextmanager
-def _torch_alone() -> Iterator[Any]:
+def torch_alone() -> Iterator[Any]:
     """PyTorch on one thread; its setting is put back afterwards."""
     torch = importlib.import_module("torch")  # optional, heavy, and only needed here
     threads = torch.get_num_threads()

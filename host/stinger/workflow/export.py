@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stinger.check.report import measure_cost
 from stinger.errors import CheckFailedError, InputError, ToolchainError, UsageError
 from stinger.link.board import Board
+from stinger.models.spec import HeldOut
 from stinger.models.store import load_model
 from stinger.windows.replay import ReplayStream
 from stinger.windows.store import data_hash, read_dataset
@@ -25,7 +26,7 @@ from stinger_export.firmware import build_firmware
 from stinger_export.integer.c_source import write_c_source
 from stinger_export.integer.model import IntegerModel
 from stinger_export.parity import INTEGER_BOUND
-from stinger_export.targets import HeldOut, make_exports
+from stinger_export.targets import make_exports
 from stinger_export.toolchain import cross_compiler
 from stinger_virtual.transport import EmulatedTransport
 
@@ -45,6 +46,7 @@ class ExportOptions:
         budget: Most ``flash``, ``ram`` (bytes) and ``cycles`` allowed on the board.
         cost: Measure what the model takes on the board.
         data: Dataset that the model was trained on; its held-out windows are measured, too.
+        weights: Which widths a network's integer weights may have: ``auto``, ``8`` or ``16``.
     """
 
     model: Path
@@ -54,6 +56,7 @@ class ExportOptions:
     budget: dict[str, int] | None = None
     cost: bool = True
     data: Path | None = None
+    weights: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ def export(options: ExportOptions, progress: Progress) -> Exported:
         options.targets,
         max_loss=options.max_loss,
         held_out=held_out,
+        weights=options.weights,
         on_progress=lambda target: progress.step(f"exporting and measuring {target}"),
     )
     cost, no_cost = None, "--no-cost"
@@ -220,5 +224,5 @@ def _held_out(directory: Path, wanted: str) -> HeldOut:
 def to_json(done: Exported) -> dict[str, Any]:
     """Return what `stinger export --json` prints."""
     manifest = done.bundle.manifest
-    keys = ("name", "integer_hash", "targets", "not_exported", "parity", "held_out", "cost")
+    keys = ("name", "integer_hash", "targets", "not_exported", "parity", "held_out", "quantisation", "cost")
     return {"bundle": str(done.bundle.origin), **{key: manifest[key] for key in keys}}

@@ -1,0 +1,209 @@
+"""Weights of a chosen width, fine-tuned where rounding alone loses too much."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from cli_in_process import run
+from toy import toy_dataset
+
+from stinger.errors import CheckFailedError, InputError, UsageError
+from stinger.models.spec import TrainedModel
+from stinger.models.store import save_model
+from stinger.models.train import train
+from stinger_export.bundle import export_bundle, load_bundle
+from stinger_export.exercise import exercise_stream
+from stinger_export.integer import finetune
+from stinger_export.integer.model import ONE, IntegerModel, Network
+from stinger_export.integer.quantise import floating_network, quantise, round_layers
+from stinger_export.parity import Samples, integer_parity
+from stinger_export.quantisation import quantise_within
+from stinger_export.targets import make_exports
+
+BOUND = 0.03
+
+
+@cache
+def sharp() -> TrainedModel:
+    """A network that learnt wrong labels by heart: its probabilities turn sharply, and int8 weights are too coarse."""
+    data = toy_dataset(per_class=120)
+    wrong = np.random.default_rng(0).uniform(size=len(data.labels)) < 0.25
+    data = replace(data, labels=np.where(wrong, 1 - data.labels, data.labels).astype(np.uint8))
+    options = {"hidden_layer_sizes": (64, 32), "alpha": 0.0, "epochs": 60}
+    return train(data, "torch-mlp", name="sharp", options=options, folds=0)
+
+
+@cache
+def gentle(family: str = "mlp", classes: int = 2) -> TrainedModel:
+    return train(toy_dataset(classes=classes, per_class=60), family, name="gentle", folds=0)
+
+
+@cache
+def samples() -> Samples:
+    return Samples(sharp(), exercise_stream(sharp()))
+
+
+def judge(integer: IntegerModel):
+    return [integer_parity(samples(), integer, BOUND)]
+
+
+@cache
+def within():
+    return quantise_within(sharp(), judge, weights="8", max_loss=BOUND)
+
+
+def widths(integer: IntegerModel) -> list[int]:
+    assert isinstance(integer.body, Network)
+    return [8 * layer.weight.dtype.itemsize for layer in integer.body.layers]
+
+
+@pytest.mark.parametrize(("weights", "expected"), [("8", [8, 8, 8]), ("16", [16, 16, 16])])
+def test_weights_have_the_width_asked_for(weights, expected):
+    assert widths(quantise(gentle(), weights)) == expected
+    assert widths(quantise(gentle())) == [8, 8, 8]
+    assert 16 in widths(quantise(sharp()))
+
+
+def test_fine_tuning_brings_int8_weights_below_the_bound():
+    (before,) = judge(quantise(sharp(), "8"))
+    assert before.max_difference > BOUND
+    assert "at most 0.03 is allowed" in before.failure
+    integer, (after,), made = within()
+    assert after.failure is None
+    assert after.max_difference <= BOUND
+    assert widths(integer) == [8, 8, 8]
+    tuning = made["fine_tuning"]
+    assert tuning["kept"] is True
+    assert tuning["loss_before"] == pytest.approx(before.max_difference, rel=0.01)
+    assert tuning["loss_after"] == pytest.approx(after.max_difference, rel=0.01)
+    assert 1 <= tuning["epochs"] <= finetune.EPOCHS
+    for layer in integer.body.layers:
+        bound = np.abs(layer.weight.astype(np.int64)).sum(axis=1) * 32767 + np.abs(layer.bias.astype(np.int64))
+        assert (bound < 2**31).all()
+
+
+def test_windows_that_fine_tuning_never_saw_are_nearer_too():
+    windows = toy_dataset(per_class=400, seed=7).windows
+    expected = sharp().predict_proba(windows)
+    loss = [
+        np.abs(integer.decide(windows).probability / ONE - expected).max()
+        for integer in (quantise(sharp(), "8"), within()[0])
+    ]
+    assert loss[1] < loss[0]
+    assert loss[1] <= BOUND
+
+
+def test_the_same_model_is_fine_tuned_to_the_same_integers():
+    torch.manual_seed(5)
+    state, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    integer = quantise(sharp(), "8")
+    first, second = (finetune.fine_tune(sharp(), integer, BOUND) for _ in range(2))
+    assert first.after < first.before
+    assert first.integer.hash == second.integer.hash
+    assert first == replace(second, integer=first.integer)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(("family", "classes", "weights"), [("mlp", 2, "8"), ("mlp", 4, "16"), ("logreg", 3, "8")])
+def test_the_pass_that_is_learnt_through_is_the_devices_arithmetic(family, classes, weights):
+    """Bit by bit, saturation of far inputs among it, and gradients reach every weight."""
+    model = gentle(family, classes)
+    integer = quantise(model, weights)
+    floating, bits = floating_network(model), widths(integer)
+    rows = np.concatenate([model.calibration, model.calibration * 40])
+    inputs = integer.body.scaler.apply(rows)
+    descent = finetune._Descent(torch, floating, bits, inputs, model.predict_proba_features(rows))
+    layers = round_layers(floating, bits, model.calibration)
+    logits = descent.logits(descent._inputs, layers)
+    np.testing.assert_array_equal(logits.detach().numpy(), integer.body.scores(rows))
+    finetune._loss(torch, logits, descent._expected).backward()
+    for part in (*descent._weights, *descent._biases):
+        assert part.grad.abs().max() > 0
+        assert torch.isfinite(part.grad).all()
+
+
+def test_what_is_near_enough_is_left_alone():
+    integer, _, made = quantise_within(
+        gentle(), lambda i: [integer_parity(Samples(gentle(), exercise_stream(gentle())), i)], max_loss=BOUND
+    )
+    assert integer.hash == quantise(gentle()).hash
+    assert made == {"weights": "auto", "bits": [8, 8, 8], "fine_tuning": None}
+
+
+def test_what_does_not_get_better_is_not_kept():
+    def never(integer: IntegerModel):
+        return [replace(p, max_difference=1.0, failure="too far") for p in judge(integer)]
+
+    integer, (parity,), made = quantise_within(sharp(), never, weights="8", max_loss=BOUND)
+    assert made["fine_tuning"]["kept"] is False
+    assert integer.hash == quantise(sharp(), "8").hash
+    assert parity.failure == "too far (even after fine-tuning its weights; --weights auto may give them more bits)"
+
+
+def test_the_bundle_says_so_and_its_bytes_repeat(tmp_path):
+    model = replace(sharp(), held_out=None)
+    bundles = [
+        export_bundle(model, tmp_path / name, targets=["integer", "mlmd"], weights="8").path for name in ("a", "b")
+    ]
+    files = [{p.name: p.read_bytes() for p in path.rglob("*") if p.is_file()} for path in bundles]
+    assert files[0] == files[1]
+    made = load_bundle(bundles[0]).manifest["quantisation"]
+    assert made["bits"] == [8, 8, 8]
+    assert made["fine_tuning"]["loss_before"] > BOUND >= made["fine_tuning"]["loss_after"]
+    card = (bundles[0] / "README.md").read_text()
+    assert "weights of 8, 8, 8 bits" in card
+    assert "fine-tuned" in card
+    assert f"{made['fine_tuning']['loss_before']:g}" in card
+
+
+def without_torch(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if n == "torch" else found(n, *a))
+
+
+def test_without_torch_the_line_says_what_to_install(monkeypatch, tmp_path):
+    without_torch(monkeypatch)
+    with pytest.raises(CheckFailedError) as caught:
+        make_exports(replace(sharp(), held_out=None), ["integer"], weights="8")
+    text = str(caught.value)
+    assert "at most 0.03 is allowed (fine-tuning the weights for it needs torch; install stinger-ml[torch])" in text
+    assert "\n" not in text
+    assert export_bundle(gentle(), tmp_path / "b", targets=["integer"]).manifest["quantisation"]["fine_tuning"] is None
+
+
+def test_widths_that_make_no_sense_are_refused():
+    with pytest.raises(UsageError, match="'4' is unknown; choose auto, 8, 16"):
+        make_exports(gentle(), weights="4")
+    with pytest.raises(UsageError, match="'4' is unknown"):
+        quantise(gentle(), "4")
+    with pytest.raises(UsageError, match="rf is made of trees"):
+        make_exports(gentle("rf"), weights="8")
+    with pytest.raises(InputError, match="no weights to fine-tune"):
+        finetune.fine_tune(gentle("rf"), quantise(gentle("rf")), 0.01)
+
+
+def test_through_the_command_line(monkeypatch, tmp_path):
+    save_model(replace(sharp(), held_out=None), tmp_path / "model")
+    common = ("export", tmp_path / "model", "--target", "integer", "--no-cost", "--out")
+    code, out, complaints = run(*common, tmp_path / "b8", "--weights", "8", "--json")
+    assert (code, complaints) == (0, [])
+    made = json.loads(out)["quantisation"]
+    assert made["weights"] == "8"
+    assert made["fine_tuning"]["loss_before"] > BOUND >= made["fine_tuning"]["loss_after"]
+    code, out, _ = run(*common, tmp_path / "auto")
+    assert code == 0
+    assert "fine-tuned" not in out
+    code, _, complaints = run(*common, tmp_path / "no", "--weights", "12")
+    assert (code, len(complaints)) == (2, 1)
+    without_torch(monkeypatch)
+    code, _, complaints = run(*common, tmp_path / "no", "--weights", "8")
+    assert (code, len(complaints)) == (1, 1)
+    assert "install stinger-ml[torch]" in complaints[0]
+    assert not (tmp_path / "no").exists()
