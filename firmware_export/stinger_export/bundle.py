@@ -267,6 +267,7 @@ def write_bundle(made: Exports, directory: Path, cost: Mapping[str, Any] | None 
         "not_exported": made.not_exported,
         "parity": [parity.to_json() for parity in made.parity],
         "held_out": made.held_out,
+        "measured_on": made.measured_on,
         "quantisation": made.quantisation,
         "cost": None if cost is None else dict(cost),
         "versions": versions(),

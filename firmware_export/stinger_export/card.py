@@ -120,13 +120,14 @@ def _metrics(spec: ModelSpec) -> str:
 
 
 def _parity(manifest: Mapping[str, Any]) -> str:
-    header = ["form", "levels", "windows", "label flips", "largest |Δp|", "allowed"]
+    header = ["form", "levels", "windows", "label flips", "AUC loss", "largest |Δp|", "allowed"]
     rows = [
         [
             entry["target"],
             "-".join(entry["levels"]),
             f"{entry['windows']:,}",
             str(entry["flips"]),
+            "-" if entry["auc_loss"] is None else f"{entry['auc_loss']:.3g}",
             f"{entry['max_difference']:.3g}",
             f"{entry['bound']:g}" if entry["bound"] else "every bit",
         ]
@@ -138,11 +139,17 @@ def _parity(manifest: Mapping[str, Any]) -> str:
         "(L3) and on a Cortex-M0+ (L4) give the bits of L2. |Δp| is the change of a probability."
     )
     measured: Mapping[str, Mapping[str, float]] = manifest["held_out"]
-    if not measured:
-        return table + " Measured at export, on samples made from the model and on its training windows."
+    where = manifest["measured_on"]
+    if not measured or where is None:
+        return table + "\n\nMeasured at export, on samples made from the model and on its training windows only."
     names = list(measured["L0"])
     lines = [[level, *(f"{scores[name]:.4f}" for name in names)] for level, scores in measured.items()]
-    return table + "\n\nHeld-out windows:\n\n" + _grid(["level", *names], lines)
+    source = "that the model keeps" if where["source"] == "model" else "of the dataset that it was trained on"
+    text = (
+        f"Measured at export, on samples made from the model, on its training windows and on {where['windows']:,} "
+        f"held-out windows {source}:"
+    )
+    return f"{table}\n\n{text}\n\n" + _grid(["level", *names], lines)
 
 
 def _quantisation(manifest: Mapping[str, Any]) -> str:

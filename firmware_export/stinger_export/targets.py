@@ -32,8 +32,8 @@ from stinger_export.parity import (
     image_parity,
     integer_parity,
     onnx_parity,
-    stock_header_parity,
     scores,
+    stock_header_parity,
     stock_parity,
 )
 from stinger_export.quantisation import quantise_within, require_weights
@@ -72,6 +72,8 @@ class Exports:
         not_exported: Why the others were not made.
         held_out: Per level ``accuracy``, ``roc_auc`` and, for two classes, ``pr_auc``, if there are held-out windows.
         vectors: Test vectors.
+        measured_on: How many held-out ``windows`` these are, and whether they come from the ``model`` or from ``data``
+            given; None if there are none.
         quantisation: How the integer model was made; see `quantise_within`.
     """
 
@@ -89,6 +91,7 @@ class Exports:
     not_exported: dict[str, str] = field(default_factory=dict)
     held_out: dict[str, dict[str, float]] = field(default_factory=dict)
     vectors: Vectors = field(default_factory=dict)
+    measured_on: dict[str, Any] | None = None
     quantisation: dict[str, Any] | None = None
 
     @property
@@ -140,9 +143,11 @@ def make_exports(
         CheckFailedError: A form is further from the model than allowed.
     """
     require_weights(model.spec, weights)
-    held_out = model.held_out if held_out is None else held_out
-    samples = Samples(model, exercise_stream(model), held_out)
+    samples = Samples(model, exercise_stream(model), model.held_out if held_out is None else held_out)
     made = Exports(model, samples.stream)
+    if samples.held_out is not None:
+        source = "model" if held_out is None else "data"
+        made.measured_on = {"windows": len(samples.held_out.labels), "source": source}
     makers: dict[str, Callable[[Exports, Samples, float], list[Parity]]] = {**_MAKE}
     makers["integer"] = partial(_integer, weights=weights, on_progress=on_progress)
     wanted = TARGETS if targets is None else tuple(n for n in TARGETS if n in (*targets, *_needs(targets)))

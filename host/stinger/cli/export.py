@@ -24,10 +24,18 @@ def export(
         typer.Option(help="Some of integer,onnx,emlearn,mlmd,stock-header; by default all that the model allows."),
     ] = None,
     max_loss: Annotated[
-        float, typer.Option(help="Largest change of a probability from the model to its integers.")
+        float,
+        typer.Option(
+            help="Largest change of a probability from the model to its integers, and largest loss of ROC AUC on "
+            "held-out windows. A label may change only where a probability is that near to the middle."
+        ),
     ] = 0.03,
     data: Annotated[
-        Path | None, typer.Option(help="The dataset trained on: measure its held-out windows as well.")
+        Path | None,
+        typer.Option(
+            help="The dataset trained on: measure on all of its held-out windows, instead of those that the model "
+            "keeps (at most 2,000)."
+        ),
     ] = None,
     weights: Annotated[
         str,
@@ -78,12 +86,14 @@ def _print(done: Exported) -> None:
             "-".join(entry["levels"]),
             f"{entry['windows']:,}",
             str(entry["flips"]),
+            "-" if entry["auc_loss"] is None else f"{entry['auc_loss']:.1e}",
             f"{entry['max_difference']:.1e}",
             f"{entry['bound']:g}" if entry["bound"] else "every bit",
         ]
         for entry in manifest["parity"]
     ]
-    print_table(["target", "levels", "windows", "flips", "largest |Δp|", "allowed"], rows)
+    print_table(["target", "levels", "windows", "flips", "AUC loss", "largest |Δp|", "allowed"], rows)
+    typer.echo(_measured_on(manifest["measured_on"]))
     for level, scores in manifest["held_out"].items():
         typer.echo(f"held-out windows, {level}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
     if (made := manifest["quantisation"]) is not None and made["bits"]:
@@ -100,6 +110,14 @@ def _print(done: Exported) -> None:
         typer.echo(f"cost on the board: not measured ({done.no_cost})")
     integer = manifest["integer_hash"]
     typer.echo(f"bundle: {done.bundle.origin}" + (f" (integer model {integer})" if integer else ""))
+
+
+def _measured_on(where: dict[str, Any] | None) -> str:
+    made = "loss measured on samples made from the model, on its training windows and "
+    if where is None:
+        return made + "on no held-out ones: the model keeps none; give --data the dataset, or train it again"
+    source = "that the model keeps" if where["source"] == "model" else "of --data"
+    return made + f"on {where['windows']:,} held-out windows {source}"
 
 
 def _tuned(tuning: dict[str, Any] | None) -> str:

@@ -88,7 +88,7 @@ class TrainedModel:
         calibration: Feature vectors of training windows, shape ``(n, features)``; int16 for integer feature sets,
             float64 for the others. They set the ranges of the integer model, so that exporting needs nothing but the
             model.
-        held_out: Held-out windows, so that an export can be measured on them; None if there were none.
+        held_out: Held-out windows, or some of them, so that an export can be measured on them; None if there were none.
     """
 
     spec: ModelSpec

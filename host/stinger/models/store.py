@@ -1,6 +1,7 @@
 """The model directory: ``manifest.json`` says what the model is, ``estimator.skops`` holds its weights.
 
-``calibration.npy`` beside them holds the feature vectors that set the ranges of the integer model.
+``calibration.npy`` beside them holds the feature vectors that set the ranges of the integer model, ``held_out.npz``
+windows to measure exports on (`stinger.models.held_out`).
 
 Saving the same model twice gives the same bytes. Loading believes nothing it has not checked, so a model
 directory from a stranger can be wrong but cannot run code or exhaust the machine.
@@ -17,19 +18,23 @@ from typing import Any
 
 import numpy as np
 
+from stinger.arrays import write_arrays
 from stinger.errors import InputError
 from stinger.files import read_bytes, replace_dir, write_bytes, write_text
+from stinger.models import held_out as held_out_windows
 from stinger.models.archive import MAX_FILE, pack, read_array, unpack
 from stinger.models.manifest import read_spec
 from stinger.models.spec import TrainedModel
 from stinger.models.validate import check_calibration, rebuilt
 
 #: Raise it when a manifest changes so that older readers would misread it, and keep reading the older ones: models of
-#: version 1 are in tests/data/models_v1. Version 2 added policy, threshold, trained_on and float calibration.
+#: version 1 are in tests/data/models_v1. Version 2 added policy, threshold, trained_on and float calibration; held-out
+#: windows may be there or not.
 FORMAT = 2
 MANIFEST = "manifest.json"
 ESTIMATOR = "estimator.skops"
 CALIBRATION = "calibration.npy"
+HELD_OUT = "held_out.npz"
 MAX_MANIFEST = 8 * 2**20  # 65,536 recordings are 5 MiB
 _ADVICE = "give a directory that `stinger train` wrote"
 _LIBRARIES = ("numpy", "scikit-learn", "skops", "stinger-ml")
@@ -42,6 +47,8 @@ def save_model(model: TrainedModel, directory: Path) -> None:
         InputError: The place cannot be written, or the model is not one that `load_model` would accept.
     """
     check_calibration(model.calibration, model.spec, model.spec.name)
+    if model.held_out is not None:
+        held_out_windows.check(model.held_out, model.spec, model.spec.name)
     data = pack(rebuilt(model.estimator, model.spec, model.spec.name))
     stream = io.BytesIO()
     np.save(stream, np.ascontiguousarray(model.calibration), allow_pickle=False)
@@ -51,13 +58,19 @@ def save_model(model: TrainedModel, directory: Path) -> None:
         "spec": model.spec.to_json(),
         "estimator_sha256": hashlib.sha256(data).hexdigest(),
         "calibration_sha256": hashlib.sha256(calibration).hexdigest(),
+        "held_out_sha256": None,
         "libraries": {name: version(name) for name in _LIBRARIES},
     }
-    text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    read_spec(json.loads(text)["spec"], f"model {model.spec.name}")
+    text = json.dumps(manifest["spec"], ensure_ascii=False, allow_nan=False)
+    read_spec(json.loads(text), f"model {model.spec.name}")
     with replace_dir(directory) as building:
         write_bytes(building / ESTIMATOR, data)
         write_bytes(building / CALIBRATION, calibration)
+        if model.held_out is not None:
+            path = building / HELD_OUT
+            write_arrays(path, {"windows": model.held_out.windows, "labels": model.held_out.labels})
+            manifest["held_out_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
         write_text(building / MANIFEST, text)
 
 
@@ -83,7 +96,12 @@ def load_model(directory: Path) -> TrainedModel:
     path = directory / CALIBRATION
     calibration = read_array(_read_named(path, manifest.get("calibration_sha256"), MAX_FILE), str(path))
     check_calibration(calibration, spec, str(path))
-    return TrainedModel(spec, estimator, calibration)
+    held_out = None
+    if manifest.get("held_out_sha256") is not None:
+        path = directory / HELD_OUT
+        _read_named(path, manifest["held_out_sha256"], MAX_FILE)
+        held_out = held_out_windows.read(path, spec, "train the model again")
+    return TrainedModel(spec, estimator, calibration, held_out)
 
 
 def _read_named(path: Path, sha256: Any, limit: int) -> bytes:

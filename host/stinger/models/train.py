@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 from stinger.errors import InputError, StingerError, UsageError
 from stinger.features.base import FeatureSet
 from stinger.features.sets import feature_set
+from stinger.models import held_out as held_out_windows
 from stinger.models.families import Family
 from stinger.models.families import family as find_family
 from stinger.models.policy import default_policy
@@ -119,7 +120,8 @@ def train_with_threshold(
     if len(dataset.classes) == 2:
         measured["threshold_folds"] = float(threshold.folds)
     counts = {"train_windows": float(dataset.training.sum()), "held_out_windows": float(dataset.held_out.sum())}
-    return replace(model, spec=replace(model.spec, metrics={**measured, **counts})), threshold
+    kept = held_out_windows.keep(dataset.windows, dataset.labels, dataset.held_out, seed)
+    return replace(model, spec=replace(model.spec, metrics={**measured, **counts}), held_out=kept), threshold
 
 
 def fit_rows(

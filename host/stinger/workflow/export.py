@@ -224,5 +224,15 @@ def _held_out(directory: Path, wanted: str) -> HeldOut:
 def to_json(done: Exported) -> dict[str, Any]:
     """Return what `stinger export --json` prints."""
     manifest = done.bundle.manifest
-    keys = ("name", "integer_hash", "targets", "not_exported", "parity", "held_out", "quantisation", "cost")
+    keys = (
+        "name",
+        "integer_hash",
+        "targets",
+        "not_exported",
+        "parity",
+        "held_out",
+        "measured_on",
+        "quantisation",
+        "cost",
+    )
     return {"bundle": str(done.bundle.origin), **{key: manifest[key] for key in keys}}
