@@ -163,7 +163,7 @@ def test_held_out_windows_are_measured_and_become_vectors():
     assert made.held_out.keys() == {"L0", "L1", "L2"}
     assert {tuple(scores) for scores in made.held_out.values()} == {("accuracy", "roc_auc", "pr_auc")}
     measured = {p.target: p for p in made.parity}
-    assert list(measured) == ["integer", "integer, held out", "onnx", "onnx, held out"]
+    assert list(measured) == ["integer", "integer, held out", "onnx", "onnx, from features", "onnx, held out"]
     for name, level in (("integer", "L2"), ("onnx", "L1")):
         assert measured[name].auc_loss is None
         parity = measured[f"{name}, held out"]
