@@ -97,6 +97,14 @@ static uint32_t square(int32_t x) {
 
 void stinger_features_add(stinger_stream *s, const int16_t *sample, uint16_t at, bool full) {
     const stinger_model *m = s->model;
+#if STINGER_WITH_INVARIANT
+    if (stinger_is_invariant(m)) {
+        stinger_invariant_add(s, sample, at, full);
+        return;
+    }
+#endif
+    if (!STINGER_WITH_SUMMARY)
+        return; /* and the compiler leaves out what follows */
 #if STINGER_WITH_COUPLED
     if (m->feature_set == STINGER_COUPLED)
         stinger_coupled_add(s, sample, at, full);
@@ -161,6 +169,14 @@ static uint32_t std_halves(const stinger_stream *s, const stinger_running *r) {
 
 void stinger_features(const stinger_stream *s, int16_t *feature) {
     const stinger_model *m = s->model;
+#if STINGER_WITH_INVARIANT
+    if (stinger_is_invariant(m)) {
+        stinger_invariant(s, feature);
+        return;
+    }
+#endif
+    if (!STINGER_WITH_SUMMARY)
+        return;
     uint32_t n = m->window, channels = m->channels;
     int16_t *mean = feature, *std = mean + channels, *max = std + channels, *absolute = max + channels;
     for (unsigned c = 0; c < channels; c++) {

@@ -19,6 +19,15 @@ void stinger_features_add(stinger_stream *stream, const int16_t *sample, uint16_
 void stinger_coupled(const stinger_stream *stream, int16_t *feature);
 void stinger_coupled_add(stinger_stream *stream, const int16_t *sample, uint16_t at, bool full);
 
+/* All of `invariant` and `invariant_rich`, the same way; of channels, only those for a feature or the gate are summed. */
+static inline bool stinger_is_invariant(const stinger_model *model) {
+    return model->feature_set == STINGER_INVARIANT || model->feature_set == STINGER_INVARIANT_RICH;
+}
+void stinger_invariant(const stinger_stream *stream, int16_t *feature);
+void stinger_invariant_add(stinger_stream *stream, const int16_t *sample, uint16_t at, bool full);
+void stinger_invariant_init(stinger_stream *stream);
+void stinger_invariant_clear(stinger_stream *stream);
+
 /* 32 x 32 -> 64 bits. */
 uint64_t stinger_multiply(uint32_t a, uint32_t b);
 /* floor(x / d) for d = 2 * window and the stream's reciprocal. */

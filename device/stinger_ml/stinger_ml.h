@@ -57,14 +57,28 @@
 #ifndef STINGER_WITH_COUPLED
 #define STINGER_WITH_COUPLED (STINGER_MAX_TRIADS >= 2) /* the feature set of that name */
 #endif
+#ifndef STINGER_WITH_INVARIANT
+#define STINGER_WITH_INVARIANT (STINGER_MAX_TRIADS >= 2) /* invariant and invariant_rich */
+#endif
+#ifndef STINGER_WITH_SUMMARY
+#define STINGER_WITH_SUMMARY 1 /* summary, rich and what contains it */
+#endif
 #define STINGER_COUPLED_FEATURES 36 /* beyond those of rich */
+#define STINGER_INVARIANT_FEATURES 16
+#define STINGER_INVARIANT_RICH_FEATURES 22 /* fewer than rich has of the six channels that both need */
 #define STINGER_MAX_FEATURES                                                                                           \
     (4 * STINGER_MAX_CHANNELS + 3 * STINGER_MAX_TRIADS + (STINGER_WITH_COUPLED ? STINGER_COUPLED_FEATURES : 0))
 
 #define STINGER_STRIDE 8 /* rows of weights are padded to a multiple of this */
 #define STINGER_ONE 32768 /* probability 1: probabilities are in units of 1/32768 */
 
-typedef enum { STINGER_SUMMARY = 0, STINGER_RICH = 1, STINGER_COUPLED = 2 } stinger_feature_set;
+typedef enum {
+    STINGER_SUMMARY = 0,
+    STINGER_RICH = 1,
+    STINGER_COUPLED = 2,
+    STINGER_INVARIANT = 3,
+    STINGER_INVARIANT_RICH = 4
+} stinger_feature_set;
 
 /* Input scaling of one feature: z = limit(((feature * scale) + offset) >> shift), limit = +-32767. */
 typedef struct {
@@ -203,6 +217,35 @@ typedef struct {
     uint16_t max_age; /* samples since the current maximum came in */
 } stinger_running;
 
+#if STINGER_WITH_INVARIANT
+typedef struct {
+    uint64_t squares;
+    int32_t sum;
+} stinger_sums;
+
+/* A number of values, and what stinger_divide takes to divide by twice that. */
+typedef struct {
+    uint32_t n;
+    uint32_t reciprocal;
+} stinger_length;
+
+/* The largest of some values, and samples since it came in. */
+typedef struct {
+    uint16_t value;
+    uint16_t age;
+} stinger_peak;
+
+/* Private: running sums of `invariant`, by the names of its definition. */
+typedef struct {
+    stinger_sums h, m, w, first_w; /* first_: over the first half */
+    stinger_sums j[3];             /* only for invariant_rich */
+    uint64_t e, last_e;            /* last_: over the last quarter */
+    uint32_t first_h;
+    stinger_peak peak[5];
+    uint16_t step[STINGER_MAX_WINDOW]; /* h of the step to each sample */
+} stinger_invariant_state;
+#endif
+
 /* All state of one stream. Treat as opaque; static allocation is the intended use. */
 typedef struct {
     const stinger_model *model;
@@ -212,6 +255,12 @@ typedef struct {
     stinger_running triad[STINGER_MAX_TRIADS];
 #if STINGER_WITH_COUPLED
     uint32_t steps[6]; /* sums of |x[t] - x[t - 1]| over the window, of both triads' axes */
+#endif
+#if STINGER_WITH_INVARIANT
+    stinger_invariant_state invariant;
+    struct {
+        stinger_length all, steps, changes, first, second; /* of a window, and of its halves */
+    } length;
 #endif
     uint32_t reciprocal; /* floor(2^32 / (2 * window)) */
     uint32_t last_t_us;

@@ -9,18 +9,32 @@ static bool policy_fits(const stinger_model *m, const stinger_policy *p) {
     return p->gate_lsb == 0 || p->gyro + 3u <= m->channels;
 }
 
+/* Length of the feature vector; 0 for a set that this build does not compute, or not of such windows. */
+static unsigned features_of(const stinger_model *m) {
+    unsigned summary = 3u * (m->channels + m->triad_count), rich = summary + m->channels;
+    bool motion = m->triad_count == 2u && m->window >= 4u; /* accelerometer and gyroscope, and parts of a window */
+    switch (m->feature_set) {
+    case STINGER_SUMMARY:
+        return STINGER_WITH_SUMMARY ? summary : 0;
+    case STINGER_RICH:
+        return STINGER_WITH_SUMMARY ? rich : 0;
+    case STINGER_COUPLED:
+        return STINGER_WITH_COUPLED && motion ? rich + STINGER_COUPLED_FEATURES : 0;
+    case STINGER_INVARIANT:
+        return STINGER_WITH_INVARIANT && motion ? STINGER_INVARIANT_FEATURES : 0;
+    case STINGER_INVARIANT_RICH:
+        return STINGER_WITH_INVARIANT && motion ? STINGER_INVARIANT_RICH_FEATURES : 0;
+    default:
+        return 0;
+    }
+}
+
 static bool fits(const stinger_model *m) {
-    unsigned per_channel = m->feature_set == STINGER_SUMMARY ? 3u : 4u;
-    unsigned more = m->feature_set == STINGER_COUPLED ? STINGER_COUPLED_FEATURES : 0;
     if (m->window < 2u || m->window > STINGER_MAX_WINDOW || m->channels < 1u || m->channels > STINGER_MAX_CHANNELS)
         return false;
     if (m->classes < 2u || m->classes > STINGER_MAX_CLASSES || m->triad_count > STINGER_MAX_TRIADS)
         return false;
-    if (m->feature_set > (STINGER_WITH_COUPLED ? STINGER_COUPLED : STINGER_RICH))
-        return false;
-    if (m->feature_set == STINGER_COUPLED && (m->triad_count != 2u || m->window < 4u))
-        return false;
-    if (m->features != per_channel * m->channels + 3u * m->triad_count + more || m->features > STINGER_MAX_FEATURES)
+    if (m->features == 0 || m->features != features_of(m) || m->features > STINGER_MAX_FEATURES)
         return false;
     for (unsigned t = 0; t < m->triad_count; t++)
         if (m->triads[t] + 3u > m->channels)
@@ -49,6 +63,9 @@ static void clear(stinger_stream *s) {
     for (unsigned c = 0; c < 6; c++)
         s->steps[c] = 0;
 #endif
+#if STINGER_WITH_INVARIANT
+    stinger_invariant_clear(s);
+#endif
     s->count = 0;
     s->next = 0;
 }
@@ -61,6 +78,10 @@ bool stinger_stream_init(stinger_stream *s, const stinger_model *model) {
     if (s->model == NULL)
         return false;
     s->reciprocal = UINT32_MAX / (2u * (uint32_t)model->window);
+#if STINGER_WITH_INVARIANT
+    if (stinger_is_invariant(model))
+        stinger_invariant_init(s);
+#endif
 #if STINGER_WITH_POLICIES
     if (model->policy != NULL)
         stinger_policy_init(model->policy, model->window, &s->policy);

@@ -19,6 +19,8 @@ CASES = {
     "logreg, many classes": ("logreg", "summary", {}, {"classes": 6}),
     "mlp": ("mlp", "rich", {}, {}),
     "logreg, coupled": ("logreg", "coupled", {}, {"window": 100}),
+    "logreg, invariant": ("logreg", "invariant", {}, {"window": 100, "classes": 3}),
+    "mlp, invariant_rich": ("mlp", "invariant_rich", {"hidden_layer_sizes": (16,)}, {}),
     "rf, coupled": ("rf", "coupled", {"n_estimators": 20}, {}),
     "mlp, small, many classes": ("mlp", "summary", {"hidden_layer_sizes": (24, 8)}, {"classes": 4}),
     "rf": ("rf", "rich", {}, {}),

@@ -27,7 +27,9 @@ def test_any_number_is_a_budget(flash, cycles):
     assert parse_budget(f"flash={flash},cycles={cycles}k") == {"flash": flash, "cycles": 1000 * cycles}
 
 
-@pytest.mark.parametrize(("family", "features"), [("mlp", "rich"), ("rf", "rich"), ("hgb", "summary")])
+@pytest.mark.parametrize(
+    ("family", "features"), [("mlp", "rich"), ("rf", "rich"), ("hgb", "summary"), ("dt", "invariant")]
+)
 def test_parts_add_up_to_what_was_measured(family, features):
     model = train(toy_dataset(per_class=60), family, features=features, name="toy", folds=0)
     integer = quantise(model)

@@ -93,7 +93,7 @@ static void put_model(text *out, const stinger_model *model) {
     text_put(out, ",\"hash\":");
     text_put_json(out, model->hash);
     text_put(out, ",\"feature_set\":");
-    static const char *const feature_sets[] = {"summary", "rich", "coupled"};
+    static const char *const feature_sets[] = {"summary", "rich", "coupled", "invariant", "invariant_rich"};
     text_put_json(out, feature_sets[model->feature_set]);
     put_field(out, ",\"window\":", model->window);
     put_field(out, ",\"channels\":", model->channels);

@@ -33,7 +33,7 @@ _BODIES: dict[type[Body], tuple[int, set[str]]] = {
     Boosted: (2, {"BOOS"}),
 }
 #: Number of each feature set in an image, as in ``stinger_feature_set``.
-FEATURE_CODES = {"summary": 0, "rich": 1, "coupled": 2}
+FEATURE_CODES = {"summary": 0, "rich": 1, "coupled": 2, "invariant": 3, "invariant_rich": 4}
 _FORM = struct.Struct("<IIHBBBBBBBBxx")
 _POLICY = struct.Struct("<III5HBB")
 _POLICY_FIELDS = (

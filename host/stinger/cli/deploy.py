@@ -15,7 +15,9 @@ def deploy(
     logs: Annotated[list[Path], typer.Argument(help="Recordings to train on.")],
     port: Annotated[str | None, typer.Option(help="Serial port of the board; default: the only one there is.")] = None,
     model: Annotated[str, typer.Option(help="Family: logreg, mlp or rf.")] = "mlp",
-    features: Annotated[str, typer.Option(help="Integer feature set: summary, rich or coupled.")] = "rich",
+    features: Annotated[
+        str, typer.Option(help="Integer feature set: summary, rich, coupled, invariant or invariant_rich.")
+    ] = "rich",
     out: Annotated[Path, typer.Option(help="Where dataset, bundle, firmware and report go.")] = Path("stinger-deploy"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of split and training.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print the proof as JSON.")] = False,

@@ -41,8 +41,9 @@ What a C version needs, for any int16 input and N up to 1024 (``tests/vectors/ma
 - 64 bits for sums of squares (42), ``n*Q`` (52), ``n*Q - S*S`` (50), 4096 times it (60), products of a sum and a count
   (35), and what ``ratio`` divides (52 by 42);
 - no division of 64 by 64 bits: quotients of wide numbers have 15 bits (``ratio``, 11) and come from as many steps of
-  shift, compare and subtract; the roots in ``std`` and ``d`` are found from their heads and checked by squaring, as
-  the device finds those of ``summary``.
+  shift, compare and subtract; ``isqrt(x // (n*n))`` is ``isqrt(x) // n``, a root of 30 bits and a division of 32.
+
+``device/stinger_ml/stinger_invariant.c`` is that version; its sums slide with the window.
 """
 
 from __future__ import annotations

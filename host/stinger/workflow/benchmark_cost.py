@@ -32,7 +32,7 @@ from stinger_virtual.transport import EmulatedTransport
 TOLERANCE = 0.15
 
 #: Feature sets whose cost is known.
-ESTIMATED = ("summary", "rich", "coupled")
+ESTIMATED = ("summary", "rich", "coupled", "invariant", "invariant_rich")
 #: Windows whose decisions are counted when measuring.
 _MEASURED_WINDOWS = 16
 
@@ -43,6 +43,9 @@ _CYCLES: Mapping[str, float] = {
     "rich channel": 595.0,
     "triad": 1230.0,
     "coupled point": 892.0,
+    "invariant": 6500.0,
+    "invariant sample": 25.0,
+    "invariant axis": 492.0,
     "feature": 28.0,
     "layer": 87.0,
     "product 8": 4.7,
@@ -54,11 +57,11 @@ _CYCLES: Mapping[str, float] = {
     "leaf value": 22.5,
 }
 #: Bytes of code that every network, every forest and the largest feature set bring with them, whatever their size.
-_CODE: Mapping[str, int] = {"network": 3365, "forest": 2115, "boosted": 2400, "coupled": 1100}
+_CODE: Mapping[str, int] = {"network": 3365, "forest": 2115, "boosted": 2400, "coupled": 1100, "invariant": 1730}
 #: Bytes of the constants around weights and nodes: the model's own record, names and pointers.
 _RECORD = 110
 #: Bytes of a stream's state before its samples and magnitudes, and behind its running sums.
-_STREAM_HEAD, _STREAM_TAIL, _STEPS = 4, 48, 24
+_STREAM_HEAD, _STREAM_TAIL, _STEPS, _INVARIANT = 4, 48, 24, 192
 _RUNNING, _SCALER, _ROW, _LAYER, _NODE = 24, 8, 8, 16, 8
 
 
@@ -103,14 +106,15 @@ def cycles_of(work: str, count: float) -> float:
 def cycle_counts(model: IntegerModel, features: NDArray[np.int16]) -> dict[str, float]:
     """Count what the device does for a decision; the keys are those of the table of cycles."""
     spec = model.spec
-    kind = "summary channel" if spec.features == "summary" else "rich channel"
     points = spec.window // ((spec.window + MAX_POINTS - 1) // MAX_POINTS)
-    counts: dict[str, float] = {
-        "decision": 1,
-        kind: len(spec.channels),
-        "triad": len(spec.feature_set.triads),
-        "coupled point": points if spec.features == "coupled" else 0,
-    }
+    counts: dict[str, float] = {"decision": 1}
+    if _invariant(spec):
+        counts |= {"invariant": 1, "invariant sample": spec.window}
+        counts["invariant axis"] = 6 if spec.features == "invariant_rich" else 0
+    else:
+        counts["summary channel" if spec.features == "summary" else "rich channel"] = len(spec.channels)
+        counts["triad"] = len(spec.feature_set.triads)
+        counts["coupled point"] = points if spec.features == "coupled" else 0
     if isinstance(model.body, Network):
         return counts | _network_counts(model.body, len(spec.classes))
     steps = mean_steps(model.body, features)
@@ -118,6 +122,10 @@ def cycle_counts(model: IntegerModel, features: NDArray[np.int16]) -> dict[str, 
     if isinstance(model.body, Boosted):
         return counts | {"tree": trees, "step": steps, "leaf value": trees, "class": _several(len(spec.classes))}
     return counts | {"tree": trees, "step": steps, "leaf value": trees * len(spec.classes)}
+
+
+def _invariant(spec: ModelSpec) -> bool:
+    return spec.features in ("invariant", "invariant_rich")
 
 
 def _several(classes: int) -> int:
@@ -158,7 +166,8 @@ def mean_steps(forest: Forest | Boosted, features: NDArray[np.int16]) -> float:
 def _flash(model: IntegerModel) -> int:
     spec, body = model.spec, model.body
     names = sum(len(text.encode()) + 1 for text in (spec.name, spec.family, model.hash, *spec.classes))
-    constants = _RECORD + names + 4 * len(spec.classes) + (_CODE["coupled"] if spec.features == "coupled" else 0)
+    constants = _RECORD + names + 4 * len(spec.classes)
+    constants += _CODE["invariant"] if _invariant(spec) else _CODE.get(spec.features, 0)
     if isinstance(body, Network):
         constants += _SCALER * len(body.scaler.scale) + _LAYER * len(body.layers)
         for layer in body.layers:
@@ -174,8 +183,10 @@ def _flash(model: IntegerModel) -> int:
 def _ram(spec: ModelSpec) -> int:
     channels, triads = len(spec.channels), max(1, len(spec.feature_set.triads))
     values = _STREAM_HEAD + 2 * spec.window * (channels + triads)
-    steps = _STEPS if spec.features == "coupled" else 0
-    return values + -values % 8 + _RUNNING * (channels + triads) + steps + _STREAM_TAIL
+    more = _STEPS if spec.features == "coupled" else 0
+    if _invariant(spec):
+        more = _INVARIANT + 2 * spec.window
+    return values + -values % 8 + _RUNNING * (channels + triads) + more + -more % 8 + _STREAM_TAIL
 
 
 def measure(model: IntegerModel, windows: NDArray[np.int16]) -> OnBoard:

@@ -17,7 +17,15 @@ from stinger_export.integer.model import Boosted, Forest, IntegerModel, Network
 
 _ROW, _LAYER, _SCALER, _NODE = 8, 16, 8, 8
 _LARGEST_TREES = 3
-_FEATURE_WORK = ("summary channel", "rich channel", "triad", "coupled point")
+_FEATURE_WORK = (
+    "summary channel",
+    "rich channel",
+    "triad",
+    "coupled point",
+    "invariant",
+    "invariant sample",
+    "invariant axis",
+)
 
 
 @dataclass(frozen=True)
