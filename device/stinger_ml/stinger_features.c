@@ -103,6 +103,12 @@ void stinger_features_add(stinger_stream *s, const int16_t *sample, uint16_t at,
         return;
     }
 #endif
+#if STINGER_WITH_FLATTEN
+    if (m->feature_set == STINGER_FLATTEN) {
+        stinger_flatten_add(s, sample, at, full);
+        return;
+    }
+#endif
     if (!STINGER_WITH_SUMMARY)
         return; /* and the compiler leaves out what follows */
 #if STINGER_WITH_COUPLED
@@ -172,6 +178,12 @@ void stinger_features(const stinger_stream *s, int16_t *feature) {
 #if STINGER_WITH_INVARIANT
     if (stinger_is_invariant(m)) {
         stinger_invariant(s, feature);
+        return;
+    }
+#endif
+#if STINGER_WITH_FLATTEN
+    if (m->feature_set == STINGER_FLATTEN) {
+        stinger_flatten(s, feature);
         return;
     }
 #endif

@@ -13,6 +13,7 @@
 #define LAYER_BYTES 8u
 #define TREES_BYTES 8u
 #define MAX_ROWS 1024u
+#define MAX_INPUTS 65528u /* with padding still a number of 16 bits */
 #define MAX_TREES 1000u
 #define MAX_BOOSTED_TREES 32000u
 #define MAX_BOOSTED_SHIFT 12u
@@ -97,19 +98,19 @@ static bool take_form(stinger_image *image, const section *s) {
         return false;
     m->period_us = get32(s->bytes);
     m->window = (uint16_t)get16(s->bytes + 8);
-    m->channels = s->bytes[10];
-    m->classes = s->bytes[11];
-    m->feature_set = (stinger_feature_set)s->bytes[12];
-    m->features = s->bytes[13];
-    if (s->bytes[14] > 2u)
+    m->features = (uint16_t)get16(s->bytes + 10);
+    m->channels = s->bytes[12];
+    m->classes = s->bytes[13];
+    m->feature_set = (stinger_feature_set)s->bytes[14];
+    if (s->bytes[15] > 2u)
         return false;
-    m->network = s->bytes[14] == 0u ? &image->network : NULL;
-    m->forest = s->bytes[14] == 1u ? &image->forest : NULL;
-    m->boosted = s->bytes[14] == 2u ? &image->boosted : NULL;
-    m->triad_count = s->bytes[15];
-    m->triads[0] = s->bytes[16];
-    m->triads[1] = s->bytes[17];
-    return m->period_us > 0 && m->classes >= 2u && get16(s->bytes + 18) == 0;
+    m->network = s->bytes[15] == 0u ? &image->network : NULL;
+    m->forest = s->bytes[15] == 1u ? &image->forest : NULL;
+    m->boosted = s->bytes[15] == 2u ? &image->boosted : NULL;
+    m->triad_count = s->bytes[16];
+    m->triads[0] = s->bytes[17];
+    m->triads[1] = s->bytes[18];
+    return m->period_us > 0 && m->classes >= 2u && s->bytes[19] == 0;
 }
 
 static bool take_scaler(stinger_image *image, const section *s) {
@@ -148,7 +149,7 @@ static bool take_layer(stinger_image *image, const section *s) {
     stinger_layer *l = &image->layer[number];
     uint32_t rows = get16(s->bytes), inputs = get16(s->bytes + 2), bits = s->bytes[4];
     uint32_t expected = number == 0 ? image->model.features : image->layer[number - 1].rows;
-    if (rows < 1u || rows > MAX_ROWS || inputs != expected || (bits != 8u && bits != 16u))
+    if (rows < 1u || rows > MAX_ROWS || inputs > MAX_INPUTS || inputs != expected || (bits != 8u && bits != 16u))
         return false;
     if (s->bytes[5] != 0 || get16(s->bytes + 6) != 0)
         return false;
@@ -187,7 +188,7 @@ static bool trees_fit(const stinger_model *m, const stinger_node *nodes, uint32_
                       uint32_t trees, uint32_t leaves) {
     for (uint32_t i = 0; i < node_count; i++) {
         const stinger_node *n = &nodes[i];
-        if (n->reserved != 0 || n->feature >= m->features || !child_fits(n->left, i + 1u, node_count, leaves) ||
+        if (n->feature >= m->features || !child_fits(n->left, i + 1u, node_count, leaves) ||
             !child_fits(n->right, i + 1u, node_count, leaves))
             return false;
     }

@@ -27,6 +27,9 @@ void stinger_invariant(const stinger_stream *stream, int16_t *feature);
 void stinger_invariant_add(stinger_stream *stream, const int16_t *sample, uint16_t at, bool full);
 void stinger_invariant_init(stinger_stream *stream);
 void stinger_invariant_clear(stinger_stream *stream);
+/* The same for `flatten`: the window as it is, and of the sums only those that the policy's gate needs. */
+void stinger_flatten(const stinger_stream *stream, int16_t *feature);
+void stinger_flatten_add(stinger_stream *stream, const int16_t *sample, uint16_t at, bool full);
 
 /* 32 x 32 -> 64 bits. */
 uint64_t stinger_multiply(uint32_t a, uint32_t b);
@@ -35,7 +38,7 @@ uint32_t stinger_divide(uint32_t x, uint32_t d, uint32_t reciprocal);
 /* At most 32767. */
 int16_t stinger_limit(uint32_t x);
 
-void stinger_network_decide(const stinger_network *network, const int16_t *feature, uint8_t features,
+void stinger_network_decide(const stinger_network *network, const int16_t *feature, uint16_t features,
                             stinger_decision *decision);
 void stinger_forest_decide(const stinger_forest *forest, const int16_t *feature, stinger_decision *decision);
 void stinger_boosted_decide(const stinger_boosted *boosted, const int16_t *feature, stinger_decision *decision);

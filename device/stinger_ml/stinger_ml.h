@@ -54,6 +54,9 @@
 #ifndef STINGER_WITH_POLICIES
 #define STINGER_WITH_POLICIES 1
 #endif
+#ifndef STINGER_WITH_FLATTEN
+#define STINGER_WITH_FLATTEN 1 /* the window as features: a decision then holds a whole one */
+#endif
 #ifndef STINGER_WITH_COUPLED
 #define STINGER_WITH_COUPLED (STINGER_MAX_TRIADS >= 2) /* the feature set of that name */
 #endif
@@ -66,8 +69,11 @@
 #define STINGER_COUPLED_FEATURES 36 /* beyond those of rich */
 #define STINGER_INVARIANT_FEATURES 16
 #define STINGER_INVARIANT_RICH_FEATURES 22 /* fewer than rich has of the six channels that both need */
-#define STINGER_MAX_FEATURES                                                                                           \
+#define STINGER_MAX_STATISTICS                                                                                         \
     (4 * STINGER_MAX_CHANNELS + 3 * STINGER_MAX_TRIADS + (STINGER_WITH_COUPLED ? STINGER_COUPLED_FEATURES : 0))
+#define STINGER_MAX_FLATTEN (STINGER_WITH_FLATTEN ? STINGER_MAX_WINDOW * STINGER_MAX_CHANNELS : 0)
+#define STINGER_MAX_FEATURES                                                                                           \
+    (STINGER_MAX_FLATTEN > STINGER_MAX_STATISTICS ? STINGER_MAX_FLATTEN : STINGER_MAX_STATISTICS)
 
 #define STINGER_STRIDE 8 /* rows of weights are padded to a multiple of this */
 #define STINGER_ONE 32768 /* probability 1: probabilities are in units of 1/32768 */
@@ -77,7 +83,8 @@ typedef enum {
     STINGER_RICH = 1,
     STINGER_COUPLED = 2,
     STINGER_INVARIANT = 3,
-    STINGER_INVARIANT_RICH = 4
+    STINGER_INVARIANT_RICH = 4,
+    STINGER_FLATTEN = 5
 } stinger_feature_set;
 
 /* Input scaling of one feature: z = limit(((feature * scale) + offset) >> shift), limit = +-32767. */
@@ -125,8 +132,7 @@ typedef struct {
     int16_t threshold;
     int16_t left;
     int16_t right;
-    uint8_t feature;
-    uint8_t reserved;
+    uint16_t feature;
 } stinger_node;
 
 typedef struct {
@@ -188,7 +194,7 @@ typedef struct {
     uint16_t window;
     uint8_t channels;
     uint8_t classes;
-    uint8_t features; /* length of the feature vector */
+    uint16_t features; /* length of the feature vector */
     uint8_t triad_count;
     uint8_t triads[2]; /* first channel of each (x, y, z) triad */
     stinger_feature_set feature_set;

@@ -10,7 +10,8 @@
 #endif
 
 #define PADDED(n) (((n) + STINGER_STRIDE - 1) / STINGER_STRIDE * STINGER_STRIDE)
-#define WIDEST PADDED(STINGER_MAX_FEATURES > STINGER_MAX_UNITS ? STINGER_MAX_FEATURES : STINGER_MAX_UNITS)
+#define UNITS PADDED(STINGER_MAX_UNITS)
+#define WIDEST (PADDED(STINGER_MAX_FEATURES) > UNITS ? PADDED(STINGER_MAX_FEATURES) : UNITS)
 
 /*
  * The inner loops. Weights are stored as weight + 128 (or + 32768) because the Cortex-M0+ loads unsigned bytes with an
@@ -109,21 +110,23 @@ static void pad(uint32_t *values, unsigned count) {
         values[count] = 0;
 }
 
-void stinger_network_decide(const stinger_network *network, const int16_t *feature, uint8_t features,
+void stinger_network_decide(const stinger_network *network, const int16_t *feature, uint16_t features,
                             stinger_decision *d) {
-    uint32_t buffer[2][WIDEST]; /* signed values, two's complement */
-    unsigned in = 0;
-    scale_inputs(network->scaler, feature, features, buffer[0]);
-    pad(buffer[0], features);
+    uint32_t one[WIDEST], other[UNITS]; /* signed values, two's complement */
+    uint32_t *input = one, *output = other;
+    scale_inputs(network->scaler, feature, features, input);
+    pad(input, features);
     const stinger_layer *layer = network->layers, *last = layer + network->layer_count - 1;
     for (; layer != last; layer++) {
-        run_layer(layer, buffer[in], buffer[1u - in], rectify);
-        in = 1u - in;
-        pad(buffer[in], layer->rows);
+        run_layer(layer, input, output, rectify);
+        pad(output, layer->rows);
+        uint32_t *taken = input;
+        input = output;
+        output = taken;
     }
-    run_layer(last, buffer[in], buffer[1u - in], to_logits);
+    run_layer(last, input, output, to_logits);
     for (unsigned k = 0; k < last->rows; k++)
-        d->score[k] = (int32_t)buffer[1u - in][k];
+        d->score[k] = (int32_t)output[k];
     d->scores = (uint8_t)last->rows;
     stinger_probabilities(d);
 }

@@ -24,6 +24,8 @@ static unsigned features_of(const stinger_model *m) {
         return STINGER_WITH_INVARIANT && motion ? STINGER_INVARIANT_FEATURES : 0;
     case STINGER_INVARIANT_RICH:
         return STINGER_WITH_INVARIANT && motion ? STINGER_INVARIANT_RICH_FEATURES : 0;
+    case STINGER_FLATTEN:
+        return STINGER_WITH_FLATTEN && m->triad_count == 0 ? (unsigned)m->window * m->channels : 0;
     default:
         return 0;
     }

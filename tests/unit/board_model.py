@@ -41,13 +41,14 @@ LIMITS = f"""
 #define STINGER_MAX_TRIADS 1
 #define STINGER_MAX_CLASSES 2
 #define STINGER_MAX_UNITS 1
+#define STINGER_WITH_FLATTEN 0
 """
 
 SOURCE = f"""
 #include "stinger_ml.h"
 
 static const char *const names[] = {{"steady", "mo\\"ving \\xce\\xbc\\xf0\\x9f\\x98\\x80"}};
-static const stinger_node nodes[] = {{{{{THRESHOLD}, -1, -2, 0, 0}}}};
+static const stinger_node nodes[] = {{{{{THRESHOLD}, -1, -2, 0}}}};
 static const int16_t roots[] = {{0}};
 static const uint16_t leaves[] = {{{LEAVES[0][0]}, {LEAVES[0][1]}, {LEAVES[1][0]}, {LEAVES[1][1]}}};
 static const stinger_forest forest = {{nodes, roots, leaves, 1}};

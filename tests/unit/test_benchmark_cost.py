@@ -22,6 +22,8 @@ CASES = {
     "logreg, invariant": ("logreg", "invariant", {}, {"window": 100, "classes": 3}),
     "mlp, invariant_rich": ("mlp", "invariant_rich", {"hidden_layer_sizes": (16,)}, {}),
     "rf, coupled": ("rf", "coupled", {"n_estimators": 20}, {}),
+    "logreg, flatten": ("logreg", "flatten", {}, {}),
+    "dt, flatten, two channels": ("dt", "flatten", {}, {"window": 20, "channels": 2}),
     "mlp, small, many classes": ("mlp", "summary", {"hidden_layer_sizes": (24, 8)}, {"classes": 4}),
     "rf": ("rf", "rich", {}, {}),
     "hgb": ("hgb", "rich", {"max_iter": 30}, {}),
@@ -67,7 +69,10 @@ def test_steps_are_those_of_the_trees():
 
 @pytest.mark.parametrize(
     ("family", "features", "complaint"),
-    [("torch-cnn", "flatten", "torch-cnn has no integer form"), ("rf", "flatten", "does not compute flatten features")],
+    [
+        ("torch-cnn", "flatten", "torch-cnn has no integer form"),
+        ("rf", "invariant", "does not compute invariant features"),
+    ],
 )
 def test_what_the_board_cannot_do_is_named(family, features, complaint):
     dataset = toy_dataset(per_class=30)

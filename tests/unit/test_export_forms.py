@@ -152,8 +152,8 @@ def test_boosted_trees_that_no_board_holds_are_refused():
     trees = model.estimator.trees_
     with pytest.raises(InputError, match="too large for a board"):
         quantise_boosted(replace(trees, value=trees.value * 1e6), 30)
-    with pytest.raises(InputError, match="255 features"):
-        quantise_boosted(trees, 256)
+    with pytest.raises(InputError, match="65,528 features"):
+        quantise_boosted(trees, 65_529)
     with pytest.raises(InputError, match="a board holds"):
         quantise_boosted(replace(trees, root=np.resize(trees.root, 40_000)), 30)
 
@@ -180,8 +180,8 @@ def test_families_without_a_form_on_the_device_are_refused_in_one_line(tmp_path,
 
 
 def test_features_that_the_device_does_not_compute_are_refused_in_one_line(tmp_path):
-    model = train(toy_dataset(per_class=40), "logreg", features="flatten", folds=0)
-    only_onnx(model, tmp_path, "does not compute flatten features")
+    model = train(toy_dataset(per_class=40), "logreg", features="float-flatten", folds=0)
+    only_onnx(model, tmp_path, "does not compute float-flatten features")
 
 
 def only_onnx(model: TrainedModel, directory: Path, reason: str) -> None:

@@ -51,7 +51,7 @@ def test_the_device_computes_what_the_integer_module_defines():
         assert feature_set(name, SIX, 50) == integer.feature_set(name, SIX, 50)
     for name in ON_DEVICE:
         require_on_device(name)
-    with pytest.raises(InputError, match="does not compute float-rich features, only summary, rich, coupled"):
+    with pytest.raises(InputError, match="does not compute float-rich features, only summary, rich, coupled, flatten"):
         require_on_device("float-rich")
 
 
@@ -123,7 +123,7 @@ def test_flatten_is_the_samples():
     np.testing.assert_array_equal(found.compute(windows), windows.reshape(4, 6))
 
 
-@pytest.mark.parametrize("name", ["flatten", "float-rich"])
+@pytest.mark.parametrize("name", ["float-flatten", "float-rich"])
 def test_nothing_is_made_for_the_device_whose_features_the_device_lacks(name):
     """A model would otherwise run on features it was not trained on, silently."""
     trained = train(toy_dataset(per_class=30), "logreg", features="rich")

@@ -93,7 +93,14 @@ static void put_model(text *out, const stinger_model *model) {
     text_put(out, ",\"hash\":");
     text_put_json(out, model->hash);
     text_put(out, ",\"feature_set\":");
-    static const char *const feature_sets[] = {"summary", "rich", "coupled", "invariant", "invariant_rich"};
+    static const char *const feature_sets[] = {
+        [STINGER_SUMMARY] = "summary",
+        [STINGER_RICH] = "rich",
+        [STINGER_COUPLED] = "coupled",
+        [STINGER_INVARIANT] = "invariant",
+        [STINGER_INVARIANT_RICH] = "invariant_rich",
+        [STINGER_FLATTEN] = "flatten",
+    };
     text_put_json(out, feature_sets[model->feature_set]);
     put_field(out, ",\"window\":", model->window);
     put_field(out, ",\"channels\":", model->channels);
@@ -195,7 +202,7 @@ static void command(const char *line) {
 
 static uint16_t feature_crc(void) {
     uint16_t crc = STINGER_CRC_START;
-    for (uint8_t i = 0; i < app.model->features; i++) {
+    for (uint16_t i = 0; i < app.model->features; i++) {
         uint8_t bytes[2];
         stinger_put16(bytes, (uint16_t)decision.feature[i]);
         crc = stinger_crc16(crc, bytes, sizeof bytes);

@@ -20,7 +20,7 @@ from stinger.models.policy import Policy
 from stinger.models.spec import ModelSpec
 from stinger.sessions.session import Channel
 from stinger_export.image.sections import MAX_BYTES, Section, pack, unpack
-from stinger_export.integer.layout import padded, read_weights, stored_weights
+from stinger_export.integer.layout import MAX_INPUTS, padded, read_weights, stored_weights
 from stinger_export.integer.model import Body, Boosted, Forest, IntegerModel, Layer, Network, Scaler
 from stinger_export.integer.store import check_body
 
@@ -33,8 +33,8 @@ _BODIES: dict[type[Body], tuple[int, set[str]]] = {
     Boosted: (2, {"BOOS"}),
 }
 #: Number of each feature set in an image, as in ``stinger_feature_set``.
-FEATURE_CODES = {"summary": 0, "rich": 1, "coupled": 2, "invariant": 3, "invariant_rich": 4}
-_FORM = struct.Struct("<IIHBBBBBBBBxx")
+FEATURE_CODES = {"summary": 0, "rich": 1, "coupled": 2, "invariant": 3, "invariant_rich": 4, "flatten": 5}
+_FORM = struct.Struct("<IIHHBBBBBBBx")
 _POLICY = struct.Struct("<III5HBB")
 _POLICY_FIELDS = (
     "period_us", "stale_us", "min_on_us", "attack", "release", "on", "off", "gate_lsb", "gyro", "positive",
@@ -44,7 +44,7 @@ _TREES = struct.Struct("<HHHH")
 _BOOSTED = struct.Struct("<HHHBB")
 _SCALER = np.dtype([("offset", "<i4"), ("scale", "<i2"), ("shift", "u1"), ("zero", "u1")])
 _ROW = np.dtype([("bias", "<i4"), ("scale", "<u2"), ("pre", "u1"), ("post", "u1")])
-_NODE = np.dtype([("threshold", "<i2"), ("left", "<i2"), ("right", "<i2"), ("feature", "u1"), ("zero", "u1")])
+_NODE = np.dtype([("threshold", "<i2"), ("left", "<i2"), ("right", "<i2"), ("feature", "<u2")])
 #: A row of padding computes a 0 that nobody reads; its shift must still be one that C allows.
 _EMPTY_ROW = (0, 0, 0, 1)
 _ADVICE = "export the model again"
@@ -64,10 +64,10 @@ def to_image(model: IntegerModel) -> bytes:
         spec.period_us,
         spec.lead_us,
         spec.window,
+        len(spec.feature_set),
         len(spec.channels),
         len(spec.classes),
         FEATURE_CODES[spec.features],
-        len(spec.feature_set),
         _BODIES[type(model.body)][0],
         *_triads(spec),
     )
@@ -206,7 +206,7 @@ def _model(sections: list[Section]) -> IntegerModel:
     if places != sorted(places):
         raise ValueError("sections in another order")
     form = _section(sections, "FORM")
-    period_us, lead_us, window, channels, classes, features, length, kind, *triads = _FORM.unpack(form)
+    period_us, lead_us, window, length, channels, classes, features, kind, *triads = _FORM.unpack(form)
     codes = {code: name for name, code in FEATURE_CODES.items()}
     name, family = _texts(_section(sections, "NAME"))
     hashes = _section(sections, "HASH")
@@ -226,7 +226,7 @@ def _model(sections: list[Section]) -> IntegerModel:
         raise ValueError("number of channels or classes")
     if period_us < 1 or len(hashes) != _HASH_BYTES + 8 or len(spec.feature_set) != length:
         raise ValueError("period, hash or number of features")
-    if tuple(triads) != _triads(spec) or any(form[-2:]):
+    if tuple(triads) != _triads(spec) or form[-1]:
         raise ValueError("triads")
     if any(section.tag == "POLI" for section in sections):
         values = dict(zip(_POLICY_FIELDS, _POLICY.unpack(_section(sections, "POLI")), strict=True))
@@ -266,7 +266,7 @@ def _network(sections: list[Section], features: int) -> Network:
 
 def _layer(payload: bytes) -> Layer:
     rows, inputs, bits, *zero = _LAYER.unpack_from(payload)
-    if bits not in (8, 16) or any(zero) or not 1 <= rows <= 1024 or not 1 <= inputs <= 1024:
+    if bits not in (8, 16) or any(zero) or not 1 <= rows <= 1024 or not 1 <= inputs <= MAX_INPUTS:
         raise ValueError("shape of a layer")
     all_rows, all_inputs = padded(rows, inputs)
     at = _LAYER.size + all_rows * _ROW.itemsize
@@ -330,8 +330,6 @@ class _Rest:
     def nodes(self, count: int) -> dict[str, NDArray[Any]]:
         """Return the columns of the next nodes."""
         table = self.take(_NODE, count)
-        if table["zero"].any():
-            raise ValueError("bytes that must be 0")
         return {name: _native(table[name]) for name in ("feature", "threshold", "left", "right")}
 
     def end(self, zero: int) -> None:

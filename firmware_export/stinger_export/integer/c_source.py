@@ -50,9 +50,10 @@ def limits_header(model: IntegerModel) -> str:
         f"#define STINGER_WITH_FORESTS {int(isinstance(model.body, Forest))}",
         f"#define STINGER_WITH_BOOSTED {int(isinstance(model.body, Boosted))}",
         f"#define STINGER_WITH_POLICIES {int(model.spec.policy is not None)}",
-        f"#define STINGER_WITH_SUMMARY {int(not invariant)}",
+        f"#define STINGER_WITH_SUMMARY {int(model.spec.features in ('summary', 'rich', 'coupled'))}",
         f"#define STINGER_WITH_COUPLED {int(model.spec.features == 'coupled')}",
         f"#define STINGER_WITH_INVARIANT {int(invariant)}",
+        f"#define STINGER_WITH_FLATTEN {int(model.spec.features == 'flatten')}",
         "#endif",
     ]
     return "\n".join(lines) + "\n"
@@ -134,7 +135,7 @@ def _layer_entry(i: int, layer: Layer) -> str:
 
 def _trees(trees: Forest | Boosted) -> list[str]:
     columns = zip(trees.threshold, trees.left, trees.right, trees.feature, strict=True)
-    nodes = [f"{{{t}, {left}, {right}, {f}, 0}}" for t, left, right, f in columns] or ["{0, -1, -1, 0, 0}"]
+    nodes = [f"{{{t}, {left}, {right}, {f}}}" for t, left, right, f in columns] or ["{0, -1, -1, 0}"]
     parts = [
         "static const stinger_node nodes[] = " + _braces(nodes) + ";",
         _array("roots", trees.roots),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stinger.errors import InputError
 from stinger.models.boosted import Trees
+from stinger_export.integer.layout import MAX_INPUTS
 from stinger_export.integer.model import LOGIT_UNIT, ONE, Boosted, Forest
 
 _MAX_NODES = 32767
@@ -58,11 +59,11 @@ def quantise_forest(estimator: Any, features: int, classes: int) -> Forest:
             right.append(code(int(tree.children_right[node])))
         if len(feature) > _MAX_NODES or len(leaf_number) > _MAX_NODES:
             raise InputError(f"the forest has more than {_MAX_NODES} nodes; limit max_depth or the number of trees")
-    if features > 255 or max(feature, default=0) >= features:
+    if features > MAX_INPUTS or max(feature, default=0) >= features:
         raise InputError(f"the forest uses features outside its vector of {features}")
     leaves = np.array(list(leaf_number), dtype=np.uint16).reshape(-1, classes)
     return Forest(
-        feature=np.array(feature, dtype=np.uint8),
+        feature=np.array(feature, dtype=np.uint16),
         threshold=np.array(threshold, dtype=np.int16),
         left=np.array(left, dtype=np.int16),
         right=np.array(right, dtype=np.int16),
@@ -98,8 +99,8 @@ def quantise_boosted(trees: Trees, features: int) -> Boosted:
             f"the boosted trees have {nodes} nodes in {len(trees.root)} trees, a board holds {_MAX_NODES} in "
             f"{_MAX_BOOSTED_TREES}; limit max_iter or max_leaf_nodes"
         )
-    if features > 255:
-        raise InputError(f"trees on the device look at 255 features at most, this model has {features}")
+    if features > MAX_INPUTS:
+        raise InputError(f"trees on the device look at {MAX_INPUTS:,} features at most, this model has {features:,}")
     largest = float(np.abs(trees.value).max())
     shift = int(np.clip(np.floor(np.log2(32767 / max(largest * LOGIT_UNIT, 1e-9))), 0, _MAX_SHIFT))
     unit = LOGIT_UNIT * 2**shift
@@ -111,7 +112,7 @@ def quantise_boosted(trees: Trees, features: int) -> Boosted:
     code[inner], code[~inner] = np.arange(nodes), -1 - leaf_of
     rounding = 1 << (shift - 1) if shift else 0
     return Boosted(
-        feature=trees.feature[inner].astype(np.uint8),
+        feature=trees.feature[inner].astype(np.uint16),
         threshold=np.clip(np.floor(trees.threshold[inner]), -32768, 32767).astype(np.int16),
         left=code[trees.left[inner]].astype(np.int16),
         right=code[trees.right[inner]].astype(np.int16),

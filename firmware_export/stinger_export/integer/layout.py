@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 #: STINGER_STRIDE: inputs of a layer are padded to a multiple of this.
 STRIDE = 8
+#: Most inputs of a layer, and features of a model: with their padding still a number of 16 bits.
+MAX_INPUTS = 65528
 #: Rows whose weights lie side by side.
 ROW_GROUP = 4
 

@@ -132,14 +132,14 @@ class Nodes:
     """Decision trees: ``feature <= threshold ? left : right``; a negative child ``c`` is leaf ``-(c + 1)``.
 
     Attributes:
-        feature: Feature index of each node, uint8.
+        feature: Feature index of each node, uint16.
         threshold: int16 of each node.
         left: Child where the comparison holds, int16.
         right: The other child, int16.
         roots: Root of each tree, coded like a child, int16.
     """
 
-    feature: NDArray[np.uint8]
+    feature: NDArray[np.uint16]
     threshold: NDArray[np.int16]
     left: NDArray[np.int16]
     right: NDArray[np.int16]

@@ -21,6 +21,7 @@ from stinger.errors import InputError, UsageError
 from stinger.models.spec import TrainedModel
 from stinger_export.forms import is_boosted, is_forest, portable
 from stinger_export.integer.forest import quantise_boosted, quantise_forest
+from stinger_export.integer.layout import MAX_INPUTS
 from stinger_export.integer.model import LOGIT_UNIT, ONE, IntegerModel, Layer, Network, Scaler
 
 #: Largest change of a probability on the calibration windows that int8 weights may cause.
@@ -87,6 +88,11 @@ def quantise(model: TrainedModel, weights: str = "auto") -> IntegerModel:
     spec, features = model.spec, model.calibration
     if len(features) == 0:
         raise InputError(f"model {spec.name} has no calibration features; train it again")
+    if len(spec.feature_set) > MAX_INPUTS:
+        raise InputError(
+            f"a window of {spec.window:,} samples of {len(spec.channels)} channels is more than the device's "
+            f"{MAX_INPUTS:,} features; train on a shorter one"
+        )
     form = portable(model)
     if is_boosted(spec):
         return IntegerModel(spec, quantise_boosted(form.trees_, len(spec.feature_set)))

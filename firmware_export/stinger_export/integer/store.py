@@ -26,7 +26,7 @@ _DTYPES = {
     "scale": "uint16",
     "pre": "uint8",
     "post": "uint8",
-    "feature": "uint8",
+    "feature": "uint16",
     "threshold": "int16",
     "left": "int16",
     "right": "int16",

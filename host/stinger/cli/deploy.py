@@ -16,7 +16,7 @@ def deploy(
     port: Annotated[str | None, typer.Option(help="Serial port of the board; default: the only one there is.")] = None,
     model: Annotated[str, typer.Option(help="Family: logreg, mlp or rf.")] = "mlp",
     features: Annotated[
-        str, typer.Option(help="Integer feature set: summary, rich, coupled, invariant or invariant_rich.")
+        str, typer.Option(help="Integer feature set: summary, rich, coupled, invariant, invariant_rich or flatten.")
     ] = "rich",
     out: Annotated[Path, typer.Option(help="Where dataset, bundle, firmware and report go.")] = Path("stinger-deploy"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of split and training.")] = 1,

@@ -31,7 +31,7 @@ _BUILDERS: Mapping[str, Callable[[str, Sequence[str], int], FeatureSet]] = {
 #: Names of all feature sets, integer ones first.
 FEATURE_SETS: tuple[str, ...] = tuple(_BUILDERS)
 #: The integer sets that ``device/stinger_ml`` computes.
-ON_DEVICE: tuple[str, ...] = ("summary", "rich", "coupled", "invariant", "invariant_rich")
+ON_DEVICE: tuple[str, ...] = ("summary", "rich", "coupled", "invariant", "invariant_rich", "flatten")
 
 
 def require_on_device(name: str) -> None:

@@ -32,7 +32,7 @@ from stinger_virtual.transport import EmulatedTransport
 TOLERANCE = 0.15
 
 #: Feature sets whose cost is known.
-ESTIMATED = ("summary", "rich", "coupled", "invariant", "invariant_rich")
+ESTIMATED = ("summary", "rich", "coupled", "invariant", "invariant_rich", "flatten")
 #: Windows whose decisions are counted when measuring.
 _MEASURED_WINDOWS = 16
 
@@ -46,6 +46,8 @@ _CYCLES: Mapping[str, float] = {
     "invariant": 6500.0,
     "invariant sample": 25.0,
     "invariant axis": 492.0,
+    "flatten value": 16.2,
+    "flatten input": 16.3,  # of a network, beyond what a feature costs
     "feature": 28.0,
     "layer": 87.0,
     "product 8": 4.7,
@@ -56,8 +58,15 @@ _CYCLES: Mapping[str, float] = {
     "step": 16.7,
     "leaf value": 22.5,
 }
-#: Bytes of code that every network, every forest and the largest feature set bring with them, whatever their size.
-_CODE: Mapping[str, int] = {"network": 3365, "forest": 2115, "boosted": 2400, "coupled": 1100, "invariant": 1730}
+#: Bytes of code that every network, every forest and some feature sets bring with them, or save, whatever their size.
+_CODE: Mapping[str, int] = {
+    "network": 3365,
+    "forest": 2115,
+    "boosted": 2400,
+    "coupled": 1100,
+    "invariant": 1730,
+    "flatten": -1080,
+}
 #: Bytes of the constants around weights and nodes: the model's own record, names and pointers.
 _RECORD = 110
 #: Bytes of a stream's state before its samples and magnitudes, and behind its running sums.
@@ -108,7 +117,10 @@ def cycle_counts(model: IntegerModel, features: NDArray[np.int16]) -> dict[str, 
     spec = model.spec
     points = spec.window // ((spec.window + MAX_POINTS - 1) // MAX_POINTS)
     counts: dict[str, float] = {"decision": 1}
-    if _invariant(spec):
+    flat = len(spec.feature_set) if spec.features == "flatten" else 0
+    if flat:
+        counts["flatten value"] = flat
+    elif _invariant(spec):
         counts |= {"invariant": 1, "invariant sample": spec.window}
         counts["invariant axis"] = 6 if spec.features == "invariant_rich" else 0
     else:
@@ -116,7 +128,7 @@ def cycle_counts(model: IntegerModel, features: NDArray[np.int16]) -> dict[str, 
         counts["triad"] = len(spec.feature_set.triads)
         counts["coupled point"] = points if spec.features == "coupled" else 0
     if isinstance(model.body, Network):
-        return counts | _network_counts(model.body, len(spec.classes))
+        return counts | {"flatten input": flat} | _network_counts(model.body, len(spec.classes))
     steps = mean_steps(model.body, features)
     trees = len(model.body.roots)
     if isinstance(model.body, Boosted):

@@ -25,6 +25,7 @@ _FEATURE_WORK = (
     "invariant",
     "invariant sample",
     "invariant axis",
+    "flatten value",
 )
 
 
