@@ -12,6 +12,7 @@
 #define POLICY_BYTES 24u
 #define LAYER_BYTES 8u
 #define TREES_BYTES 8u
+#define CONVOLUTION_BYTES 4u
 #define MAX_ROWS 1024u
 #define MAX_INPUTS 65528u /* with padding still a number of 16 bits */
 #define MAX_TREES 1000u
@@ -102,22 +103,38 @@ static bool take_form(stinger_image *image, const section *s) {
     m->channels = s->bytes[12];
     m->classes = s->bytes[13];
     m->feature_set = (stinger_feature_set)s->bytes[14];
-    if (s->bytes[15] > 2u)
+    if (s->bytes[15] > 3u)
         return false;
     m->network = s->bytes[15] == 0u ? &image->network : NULL;
     m->forest = s->bytes[15] == 1u ? &image->forest : NULL;
     m->boosted = s->bytes[15] == 2u ? &image->boosted : NULL;
+    m->convolution = s->bytes[15] == 3u ? &image->convolution : NULL;
     m->triad_count = s->bytes[16];
     m->triads[0] = s->bytes[17];
     m->triads[1] = s->bytes[18];
     return m->period_us > 0 && m->classes >= 2u && s->bytes[19] == 0;
 }
 
+static bool take_convolution(stinger_image *image, const section *s) {
+    stinger_convolution *c = &image->convolution;
+    if (s->size != CONVOLUTION_BYTES || image->model.feature_set != STINGER_FLATTEN)
+        return false;
+    c->kernel = s->bytes[0];
+    c->layer_count = s->bytes[1];
+    return (c->kernel & 1u) != 0 && c->layer_count >= 2u && get16(s->bytes + 2) == 0;
+}
+
+/* A network scales features, a convolution channels. */
+static uint32_t scaled(const stinger_model *m) {
+    return m->convolution != NULL ? m->channels : m->features;
+}
+
 static bool take_scaler(stinger_image *image, const section *s) {
     const stinger_scaler *scaler = in_place(s->bytes);
-    if (s->size != 8u * image->model.features)
+    uint32_t count = scaled(&image->model);
+    if (s->size != 8u * count)
         return false;
-    for (unsigned i = 0; i < image->model.features; i++) {
+    for (unsigned i = 0; i < count; i++) {
         uint32_t offset = scaler[i].offset < 0 ? 0u - (uint32_t)scaler[i].offset : (uint32_t)scaler[i].offset;
         if (scaler[i].scale < 0 || scaler[i].shift > 16u || s->bytes[8u * i + 7u] != 0)
             return false;
@@ -142,14 +159,22 @@ static bool row_sum(const stinger_layer *l, uint32_t inputs, uint32_t row, uint3
     return true;
 }
 
+/* Inputs that layer `number` must have. */
+static uint32_t inputs_of(const stinger_image *image, unsigned number) {
+    uint32_t width = number == 0 ? scaled(&image->model) : image->layer[number - 1u].rows;
+    bool convolves = image->model.convolution != NULL && number + 1u < image->convolution.layer_count;
+    return convolves ? width * image->convolution.kernel : width;
+}
+
 static bool take_layer(stinger_image *image, const section *s) {
     uint8_t number = image->network.layer_count;
     if (number >= STINGER_IMAGE_MAX_LAYERS || s->size < LAYER_BYTES)
         return false;
     stinger_layer *l = &image->layer[number];
     uint32_t rows = get16(s->bytes), inputs = get16(s->bytes + 2), bits = s->bytes[4];
-    uint32_t expected = number == 0 ? image->model.features : image->layer[number - 1].rows;
-    if (rows < 1u || rows > MAX_ROWS || inputs > MAX_INPUTS || inputs != expected || (bits != 8u && bits != 16u))
+    if (rows < 1u || rows > MAX_ROWS || inputs > MAX_INPUTS || inputs != inputs_of(image, number))
+        return false;
+    if (bits != 8u && bits != 16u)
         return false;
     if (s->bytes[5] != 0 || get16(s->bytes + 6) != 0)
         return false;
@@ -306,6 +331,8 @@ static bool take(stinger_image *image, const section *s) {
         return texts(s, 3u * image->model.channels, NULL);
     case TAG('H', 'A', 'S', 'H'):
         return take_hash(image, s);
+    case TAG('C', 'O', 'N', 'V'):
+        return take_convolution(image, s);
     case TAG('S', 'C', 'A', 'L'):
         return take_scaler(image, s);
     case TAG('L', 'A', 'Y', 'R'):
@@ -324,21 +351,23 @@ static bool take(stinger_image *image, const section *s) {
 /* Where a tag stands among the others; layers may be several. 0 is for what may be skipped. */
 static unsigned place_of(uint32_t tag) {
     static const uint32_t order[] = {TAG('F', 'O', 'R', 'M'), TAG('N', 'A', 'M', 'E'), TAG('C', 'L', 'A', 'S'),
-                                     TAG('C', 'H', 'A', 'N'), TAG('H', 'A', 'S', 'H'), TAG('S', 'C', 'A', 'L'),
-                                     TAG('L', 'A', 'Y', 'R'), TAG('T', 'R', 'E', 'E'), TAG('B', 'O', 'O', 'S'),
-                                     TAG('P', 'O', 'L', 'I')};
+                                     TAG('C', 'H', 'A', 'N'), TAG('H', 'A', 'S', 'H'), TAG('C', 'O', 'N', 'V'),
+                                     TAG('S', 'C', 'A', 'L'), TAG('L', 'A', 'Y', 'R'), TAG('T', 'R', 'E', 'E'),
+                                     TAG('B', 'O', 'O', 'S'), TAG('P', 'O', 'L', 'I')};
     for (unsigned i = 0; i < sizeof order / sizeof order[0]; i++)
         if (order[i] == tag)
             return i + 1u;
     return 0;
 }
 
-enum { PLACE_HASH = 5, PLACE_SCALER = 6, PLACE_LAYER = 7, PLACE_TREES = 8, PLACE_BOOSTED = 9 };
+enum { PLACE_HASH = 5, PLACE_CONVOLUTION = 6, PLACE_SCALER = 7, PLACE_LAYER = 8, PLACE_TREES = 9, PLACE_BOOSTED = 10 };
 
 /* Whether a section belongs to the kind of model that the first one announced. */
 static bool of_kind(const stinger_model *m, unsigned place) {
+    if (place == PLACE_CONVOLUTION)
+        return m->convolution != NULL;
     if (place == PLACE_SCALER || place == PLACE_LAYER)
-        return m->network != NULL;
+        return m->network != NULL || m->convolution != NULL;
     if (place == PLACE_TREES)
         return m->forest != NULL;
     return place != PLACE_BOOSTED || m->boosted != NULL;
@@ -374,9 +403,11 @@ static stinger_image_status take_all(stinger_image *image, const uint8_t *bytes,
 }
 
 /* The last layer has an output for each class, or one for two; the others are limited in their shifts. */
-static bool network_fits(const stinger_image *image) {
+static bool layers_fit(const stinger_image *image) {
     const stinger_network *n = &image->network;
     unsigned last = n->layer_count - 1u;
+    if (image->model.convolution != NULL && n->layer_count != image->convolution.layer_count)
+        return false;
     if (n->scaler == NULL || image->layer[last].rows != (image->model.classes == 2u ? 1u : image->model.classes))
         return false;
     for (unsigned i = 0; i < last; i++)
@@ -401,10 +432,14 @@ stinger_image_status stinger_image_open(stinger_image *image, const void *bytes,
     image->network.scaler = NULL;
     image->network.layers = image->layer;
     image->network.layer_count = 0;
+    image->convolution.layers = image->layer;
+    image->convolution.layer_count = 0;
+    image->convolution.kernel = 0;
     stinger_image_status status = take_all(image, at, size);
     if (status != STINGER_IMAGE_OK)
         return status;
-    if (image->model.network != NULL && !network_fits(image))
+    if ((image->model.network != NULL || image->model.convolution != NULL) && !layers_fit(image))
         return STINGER_IMAGE_MALFORMED;
+    image->convolution.scaler = image->network.scaler;
     return STINGER_IMAGE_OK;
 }

@@ -32,6 +32,7 @@ typedef struct {
     stinger_layer layer[STINGER_IMAGE_MAX_LAYERS];
     stinger_forest forest;
     stinger_boosted boosted;
+    stinger_convolution convolution;
     stinger_policy policy;
     const char *class_names[STINGER_MAX_CLASSES];
     char hash[17];

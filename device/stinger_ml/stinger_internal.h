@@ -38,6 +38,18 @@ uint32_t stinger_divide(uint32_t x, uint32_t d, uint32_t reciprocal);
 /* At most 32767. */
 int16_t stinger_limit(uint32_t x);
 
+/* n rounded up to whole strides. */
+#define STINGER_PADDED(n) (((n) + STINGER_STRIDE - 1) / STINGER_STRIDE * STINGER_STRIDE)
+
+/* Scale inputs, and run one layer, a hidden or the last one: its output has room for a multiple of four rows. */
+void stinger_scale(const stinger_scaler *scaler, const int16_t *feature, unsigned features, uint32_t *output);
+void stinger_layer_hidden(const stinger_layer *layer, const uint32_t *input, uint32_t *output);
+void stinger_layer_last(const stinger_layer *layer, const uint32_t *input, uint32_t *output);
+
+/* Whether the layers of a convolutional model fit each other and this build. */
+bool stinger_convolution_fits(const stinger_model *model);
+void stinger_convolution_decide(const stinger_model *model, uint32_t *activation, stinger_decision *decision);
+
 void stinger_network_decide(const stinger_network *network, const int16_t *feature, uint16_t features,
                             stinger_decision *decision);
 void stinger_forest_decide(const stinger_forest *forest, const int16_t *feature, stinger_decision *decision);

@@ -42,6 +42,9 @@
 #ifndef STINGER_MAX_UNITS
 #define STINGER_MAX_UNITS 64 /* widest layer of a network, at least 1 */
 #endif
+#ifndef STINGER_MAX_ACTIVATIONS
+#define STINGER_MAX_ACTIVATIONS 2048 /* numbers that a convolution takes and gives; see stinger_convolution */
+#endif
 #ifndef STINGER_WITH_NETWORKS
 #define STINGER_WITH_NETWORKS 1 /* 0 leaves their code out, and refuses such models */
 #endif
@@ -50,6 +53,9 @@
 #endif
 #ifndef STINGER_WITH_BOOSTED
 #define STINGER_WITH_BOOSTED 1
+#endif
+#ifndef STINGER_WITH_CONVOLUTIONS
+#define STINGER_WITH_CONVOLUTIONS 1 /* a stream then has 4 * STINGER_MAX_ACTIVATIONS bytes more */
 #endif
 #ifndef STINGER_WITH_POLICIES
 #define STINGER_WITH_POLICIES 1
@@ -127,6 +133,22 @@ typedef struct {
     uint8_t layer_count;
 } stinger_network;
 
+/*
+ * Convolutions along the time of a window (`flatten` features), then the mean over time, then a dense layer. Each
+ * convolution looks at every second step, at `kernel` steps about it, with zeros before the first and after the last:
+ * it makes (steps + 1) / 2 steps of as many numbers as it has rows. A row's weights stand as the numbers do in memory,
+ * step by step. Its outputs are those of a hidden layer; their mean over time is (2 * sum + steps) / (2 * steps).
+ *
+ * What a convolution takes and what it gives lie in the stream, in STINGER_MAX_ACTIVATIONS numbers of 32 bits. `steps`
+ * steps of `width` numbers take (steps + kernel - 1) * width + STINGER_STRIDE - 1 of them; the last one's outputs none.
+ */
+typedef struct {
+    const stinger_scaler *scaler; /* one per channel */
+    const stinger_layer *layers;  /* the last one is dense */
+    uint8_t layer_count;          /* at least 2 */
+    uint8_t kernel;               /* odd */
+} stinger_convolution;
+
 /* feature <= threshold ? left : right; a child c >= 0 is a node, c < 0 is leaf -(c + 1). */
 typedef struct {
     int16_t threshold;
@@ -198,9 +220,10 @@ typedef struct {
     uint8_t triad_count;
     uint8_t triads[2]; /* first channel of each (x, y, z) triad */
     stinger_feature_set feature_set;
-    const stinger_network *network; /* exactly one of network, forest and boosted */
+    const stinger_network *network; /* exactly one of network, forest, boosted and convolution */
     const stinger_forest *forest;
     const stinger_boosted *boosted;
+    const stinger_convolution *convolution;
     const stinger_policy *policy; /* or NULL: such a model never says on */
 } stinger_model;
 
@@ -273,6 +296,9 @@ typedef struct {
     uint16_t count; /* samples in the window, up to model->window */
     uint16_t next;  /* ring position of the next sample */
     stinger_policy_state policy;
+#if STINGER_WITH_CONVOLUTIONS
+    uint32_t activation[STINGER_MAX_ACTIVATIONS]; /* between layers, while deciding */
+#endif
 } stinger_stream;
 
 /* Start a stream. Returns false, and the stream never becomes ready, when the model exceeds this build's limits

@@ -9,9 +9,9 @@
 #define COMPUTE_NOW(a, b, c, d) (void)0
 #endif
 
-#define PADDED(n) (((n) + STINGER_STRIDE - 1) / STINGER_STRIDE * STINGER_STRIDE)
-#define UNITS PADDED(STINGER_MAX_UNITS)
-#define WIDEST (PADDED(STINGER_MAX_FEATURES) > UNITS ? PADDED(STINGER_MAX_FEATURES) : UNITS)
+#define UNITS STINGER_PADDED(STINGER_MAX_UNITS)
+#define INPUTS STINGER_PADDED(STINGER_MAX_FEATURES)
+#define WIDEST (INPUTS > UNITS ? INPUTS : UNITS)
 
 /*
  * The inner loops. Weights are stored as weight + 128 (or + 32768) because the Cortex-M0+ loads unsigned bytes with an
@@ -53,6 +53,15 @@ NOINLINE static void accumulate16(const uint16_t *weight, const uint32_t *input,
     STEPS();
 }
 
+NOINLINE static uint32_t sum_of(const uint32_t *input, const uint32_t *end) {
+    uint32_t sum = 0;
+    do {
+        sum += input[0] + input[1] + input[2] + input[3] + input[4] + input[5] + input[6] + input[7];
+        input += STINGER_STRIDE;
+    } while (input != end);
+    return sum;
+}
+
 /* Accumulators of four rows to outputs. */
 NOINLINE static void rectify(const stinger_row *row, const uint32_t *acc, uint32_t *output) {
     for (const uint32_t *stop = acc + 4; acc != stop; acc++, row++) {
@@ -75,10 +84,7 @@ NOINLINE static void to_logits(const stinger_row *row, const uint32_t *acc, uint
 static void run_layer(const stinger_layer *layer, const uint32_t *input, uint32_t *output,
                       void (*finish)(const stinger_row *, const uint32_t *, uint32_t *)) {
     const uint32_t *end = input + layer->inputs;
-    uint32_t surplus = 0;
-    for (const uint32_t *i = input; i != end; i++)
-        surplus += *i;
-    surplus <<= layer->weight8 != NULL ? 7 : 15;
+    uint32_t surplus = sum_of(input, end) << (layer->weight8 != NULL ? 7 : 15);
 
     const uint8_t *weight8 = layer->weight8;
     const uint16_t *weight16 = layer->weight16;
@@ -98,7 +104,15 @@ static void run_layer(const stinger_layer *layer, const uint32_t *input, uint32_
     }
 }
 
-static void scale_inputs(const stinger_scaler *scaler, const int16_t *feature, unsigned features, uint32_t *output) {
+void stinger_layer_hidden(const stinger_layer *layer, const uint32_t *input, uint32_t *output) {
+    run_layer(layer, input, output, rectify);
+}
+
+void stinger_layer_last(const stinger_layer *layer, const uint32_t *input, uint32_t *output) {
+    run_layer(layer, input, output, to_logits);
+}
+
+void stinger_scale(const stinger_scaler *scaler, const int16_t *feature, unsigned features, uint32_t *output) {
     for (unsigned i = 0; i < features; i++) {
         int32_t z = (feature[i] * scaler[i].scale + scaler[i].offset) >> scaler[i].shift;
         output[i] = (uint32_t)(z > 32767 ? 32767 : z < -32767 ? -32767 : z);
@@ -114,17 +128,17 @@ void stinger_network_decide(const stinger_network *network, const int16_t *featu
                             stinger_decision *d) {
     uint32_t one[WIDEST], other[UNITS]; /* signed values, two's complement */
     uint32_t *input = one, *output = other;
-    scale_inputs(network->scaler, feature, features, input);
+    stinger_scale(network->scaler, feature, features, input);
     pad(input, features);
     const stinger_layer *layer = network->layers, *last = layer + network->layer_count - 1;
     for (; layer != last; layer++) {
-        run_layer(layer, input, output, rectify);
+        stinger_layer_hidden(layer, input, output);
         pad(output, layer->rows);
         uint32_t *taken = input;
         input = output;
         output = taken;
     }
-    run_layer(last, input, output, to_logits);
+    stinger_layer_last(last, input, output);
     for (unsigned k = 0; k < last->rows; k++)
         d->score[k] = (int32_t)output[k];
     d->scores = (uint8_t)last->rows;

@@ -43,11 +43,15 @@ static bool fits(const stinger_model *m) {
             return false;
     if (m->policy != NULL && !policy_fits(m, m->policy))
         return false;
-    if ((m->network != NULL) + (m->forest != NULL) + (m->boosted != NULL) != 1)
+    if ((m->network != NULL) + (m->forest != NULL) + (m->boosted != NULL) + (m->convolution != NULL) != 1)
         return false;
     if ((m->network != NULL && !STINGER_WITH_NETWORKS) || (m->forest != NULL && !STINGER_WITH_FORESTS) ||
-        (m->boosted != NULL && !STINGER_WITH_BOOSTED))
+        (m->boosted != NULL && !STINGER_WITH_BOOSTED) || (m->convolution != NULL && !STINGER_WITH_CONVOLUTIONS))
         return false;
+#if STINGER_WITH_CONVOLUTIONS
+    if (m->convolution != NULL && !stinger_convolution_fits(m))
+        return false;
+#endif
     if (m->network != NULL)
         for (unsigned l = 0; l < m->network->layer_count; l++)
             if (m->network->layers[l].rows > STINGER_MAX_UNITS)
@@ -133,6 +137,10 @@ void stinger_stream_decide(stinger_stream *s, stinger_decision *d) {
 #if STINGER_WITH_BOOSTED
     if (m->boosted != NULL)
         stinger_boosted_decide(m->boosted, d->feature, d);
+#endif
+#if STINGER_WITH_CONVOLUTIONS
+    if (m->convolution != NULL)
+        stinger_convolution_decide(m, s->activation, d);
 #endif
     d->on = false;
 #if STINGER_WITH_POLICIES

@@ -28,7 +28,7 @@ from stinger.errors import InputError, ToolchainError
 from stinger.files import write_text
 from stinger.models.families import LEAF_STEPS
 from stinger.models.spec import ModelSpec, TrainedModel
-from stinger_export.forms import is_boosted, is_forest, portable
+from stinger_export.forms import is_boosted, is_convolution, is_forest, portable
 from stinger_export.toolchain import compile_host
 
 with np.errstate():
@@ -65,7 +65,7 @@ def include_dir() -> Path:
 
 def emlearn_takes(spec: ModelSpec) -> bool:
     """Whether emlearn knows this kind of model."""
-    return not is_boosted(spec)
+    return not (is_boosted(spec) or is_convolution(spec))
 
 
 def to_emlearn(model: TrainedModel) -> EmlearnHeader:
@@ -81,8 +81,9 @@ def to_emlearn(model: TrainedModel) -> EmlearnHeader:
     spec = model.spec
     form = portable(model)
     if not emlearn_takes(spec):
+        kinds = "boosted trees" if is_boosted(spec) else "convolutions"
         raise InputError(
-            f"model {spec.name} has no emlearn header: emlearn knows no boosted trees ({spec.family}); "
+            f"model {spec.name} has no emlearn header: emlearn knows no {kinds} ({spec.family}); "
             "train rf or et for emlearn"
         )
     kind, body = ("trees", _trees(spec, form)) if is_forest(spec) else ("net", _net(spec, form))

@@ -37,7 +37,7 @@ def require_exportable(spec: ModelSpec) -> None:
     Raises:
         InputError: Its family has none, or the device does not compute its features.
     """
-    known = (*NETWORKS, *FORESTS, *BOOSTED)
+    known = (*NETWORKS, *FORESTS, *BOOSTED, *CONVOLUTIONS)
     if spec.family not in known:
         raise InputError(
             f"model {spec.name} cannot be exported: {spec.family} has no integer form; train one of {', '.join(known)}"
@@ -63,7 +63,10 @@ def require_onnx(spec: ModelSpec) -> None:
 
 
 def portable(model: TrainedModel) -> Any:
-    """Return the model as ``Pipeline(StandardScaler, LogisticRegression or MLPClassifier)``, as a forest, or boosted.
+    """Return the model as a standardised linear or dense network, a forest, boosted trees or a convolutional network.
+
+    That is ``Pipeline(StandardScaler, LogisticRegression or MLPClassifier)``, a forest classifier, an estimator with
+    ``trees_`` or a ``TorchCNNClassifier``.
 
     Its ``predict_proba`` is the model's own to float64 rounding.
 
@@ -75,7 +78,7 @@ def portable(model: TrainedModel) -> Any:
 
 
 def onnx_form(model: TrainedModel) -> Any:
-    """Return the model as `portable` does, or as a ``TorchCNNClassifier``, of any features.
+    """Return the model as `portable` does, of any features.
 
     Raises:
         InputError: As `require_onnx`.
@@ -106,7 +109,7 @@ def is_boosted(spec: ModelSpec) -> bool:
 
 
 def is_convolution(spec: ModelSpec) -> bool:
-    """Whether the ONNX form is a convolutional network."""
+    """Whether the portable form is a convolutional network."""
     return spec.family in CONVOLUTIONS
 
 

@@ -14,7 +14,7 @@ from stinger.errors import UsageError
 from stinger.models.spec import ModelSpec, TrainedModel
 from stinger_export.forms import is_boosted, is_forest
 from stinger_export.integer import finetune
-from stinger_export.integer.model import ONE, IntegerModel, Network
+from stinger_export.integer.model import ONE, Convolutional, IntegerModel, Network
 from stinger_export.integer.quantise import TARGET_LOSS, WIDTHS, quantise
 from stinger_export.parity import Parity
 
@@ -84,7 +84,7 @@ def quantise_within(
             parities = _explained(parities, "even after fine-tuning its weights" + _wider(weights))
         else:
             parities = _explained(parities, finetune.NEEDS_TORCH)
-    layers = integer.body.layers if isinstance(integer.body, Network) else ()
+    layers = integer.body.layers if isinstance(integer.body, Network | Convolutional) else ()
     bits = [8 * layer.weight.dtype.itemsize for layer in layers]
     return integer, parities, {"weights": weights, "bits": bits, "fine_tuning": tuning}
 

@@ -42,6 +42,7 @@ LIMITS = f"""
 #define STINGER_MAX_CLASSES 2
 #define STINGER_MAX_UNITS 1
 #define STINGER_WITH_FLATTEN 0
+#define STINGER_WITH_CONVOLUTIONS 0
 """
 
 SOURCE = f"""
@@ -59,7 +60,7 @@ static const stinger_policy policy = {{
 extern const stinger_model stinger_model_data;
 const stinger_model stinger_model_data = {{
     "stump", "rf", "{HASH}", names, {PERIOD_US}, {WINDOW}, {CHANNELS}, 2, {3 * CHANNELS}, 0, {{0, 0}},
-    STINGER_SUMMARY, 0, &forest, 0, &policy,
+    STINGER_SUMMARY, 0, &forest, 0, 0, &policy,
 }};
 """
 

@@ -24,6 +24,8 @@ CASES = {
     "rf, coupled": ("rf", "coupled", {"n_estimators": 20}, {}),
     "logreg, flatten": ("logreg", "flatten", {}, {}),
     "dt, flatten, two channels": ("dt", "flatten", {}, {"window": 20, "channels": 2}),
+    "torch-cnn": ("torch-cnn", "flatten", {"filters": (8, 12), "epochs": 3}, {}),
+    "torch-cnn, long": ("torch-cnn", "flatten", {"filters": (8, 8, 8), "kernel_size": 3, "epochs": 3}, {"window": 100}),
     "mlp, small, many classes": ("mlp", "summary", {"hidden_layer_sizes": (24, 8)}, {"classes": 4}),
     "rf": ("rf", "rich", {}, {}),
     "hgb": ("hgb", "rich", {"max_iter": 30}, {}),
@@ -70,8 +72,8 @@ def test_steps_are_those_of_the_trees():
 @pytest.mark.parametrize(
     ("family", "features", "complaint"),
     [
-        ("torch-cnn", "flatten", "torch-cnn has no integer form"),
-        ("rf", "invariant", "does not compute invariant features"),
+        ("torch-cnn", "float-flatten", "does not compute float-flatten features"),
+        ("rf", "float-rich", "does not compute float-rich features"),
     ],
 )
 def test_what_the_board_cannot_do_is_named(family, features, complaint):

@@ -18,16 +18,19 @@ from stinger_export.image.sections import MAX_BYTES, Section, pack, unpack
 from stinger_export.integer.model import IntegerModel
 from stinger_export.integer.quantise import quantise
 
-FAMILIES = ("logreg", "mlp", "rf", "hgb")
+FAMILIES = ("logreg", "mlp", "rf", "hgb", "dt", "torch-cnn")
+FEATURES = {"dt": "flatten", "torch-cnn": "flatten"}
 SMALL = {
     "rf": {"n_estimators": 5, "max_depth": 4},
     "mlp": {"hidden_layer_sizes": (10, 5)},
     "hgb": {"max_iter": 7, "min_samples_leaf": 5},
+    "torch-cnn": {"filters": (5, 6), "kernel_size": 5, "epochs": 3},
 }
 
 
 def made(family: str, classes: int = 2, policy: Policy | None = None) -> IntegerModel:
-    model = train(toy_dataset(classes=classes, per_class=60), family, options=SMALL.get(family))
+    dataset, features = toy_dataset(classes=classes, per_class=60), FEATURES.get(family, "rich")
+    model = train(dataset, family, features=features, options=SMALL.get(family), folds=0)
     return quantise(replace(model, spec=replace(model.spec, policy=policy)))
 
 
@@ -147,6 +150,25 @@ def test_what_no_board_holds_is_refused(models):
     spec = replace(models["logreg"].spec, features="float-rich")
     with pytest.raises(InputError, match="no board computes float-rich"):
         to_image(replace(models["logreg"], spec=spec))
+
+
+def test_convolutions_that_do_not_fit_together_are_refused(models):
+    sections = unpack(to_image(models["torch-cnn"]))
+    place = next(i for i, section in enumerate(sections) if section.tag == "CONV")
+    for payload, why in (
+        (bytes([4, 3, 0, 0]), "kernel"),
+        (bytes([5, 2, 0, 0]), "number of layers"),
+        (bytes([7, 3, 0, 0]), "shape of weights"),
+        (bytes([5, 3, 1, 0]), "number of layers"),
+    ):
+        changed = [*sections[:place], Section("CONV", payload), *sections[place + 1 :]]
+        with pytest.raises(InputError, match=why):
+            from_image(pack(changed))
+    with pytest.raises(InputError, match="0 sections CONV"):
+        from_image(pack([*sections[:place], *sections[place + 1 :]]))
+    rich = replace(models["torch-cnn"], spec=replace(models["torch-cnn"].spec, features="rich"))
+    with pytest.raises(InputError, match="features that are not the window"):
+        from_image(to_image(rich))
 
 
 def test_version_1_and_other_files_are_told_apart():

@@ -20,11 +20,14 @@ from stinger_export.image.model import from_image, to_image
 from stinger_export.image.sections import MAX_BYTES
 from stinger_export.integer.quantise import quantise
 
-FAMILIES = ("logreg", "mlp", "rf", "hgb")
+FAMILIES = ("logreg", "mlp", "rf", "hgb", "dt", "torch-cnn")
+#: Families that are tried on another feature set than rich; a window has more features than a byte counts.
+FEATURES = {"dt": "flatten", "torch-cnn": "flatten"}
 SMALL = {
     "rf": {"n_estimators": 5, "max_depth": 4},
     "mlp": {"hidden_layer_sizes": (10, 5)},
     "hgb": {"max_iter": 7, "min_samples_leaf": 5},
+    "torch-cnn": {"filters": (5, 6), "kernel_size": 5, "epochs": 3},
 }
 STATUS = {0: "ok", 1: "foreign", 2: "damaged", 3: "malformed", 4: "too large"}
 WINDOWS = extreme_windows(50, 6)
@@ -36,7 +39,8 @@ def opened(tmp_path_factory):
 
 
 def made(family: str, classes: int, policy: Policy | None = None, features: str = "rich"):
-    model = train(toy_dataset(classes=classes, per_class=60), family, features=features, options=SMALL.get(family))
+    dataset, features = toy_dataset(classes=classes, per_class=60), FEATURES.get(family, features)
+    model = train(dataset, family, features=features, options=SMALL.get(family), folds=0)
     return quantise(replace(model, spec=replace(model.spec, policy=policy)))
 
 

@@ -20,17 +20,18 @@ from stinger.models.policy import Policy
 from stinger.models.spec import ModelSpec
 from stinger.sessions.session import Channel
 from stinger_export.image.sections import MAX_BYTES, Section, pack, unpack
-from stinger_export.integer.layout import MAX_INPUTS, padded, read_weights, stored_weights
-from stinger_export.integer.model import Body, Boosted, Forest, IntegerModel, Layer, Network, Scaler
+from stinger_export.integer.layout import MAX_INPUTS, MAX_ROWS, padded, read_weights, stored_weights
+from stinger_export.integer.model import Body, Boosted, Convolutional, Forest, IntegerModel, Layer, Network, Scaler
 from stinger_export.integer.store import check_body
 
 #: Tags in the order that an image has them; there are several layers or one set of trees.
-ORDER = ("FORM", "NAME", "CLAS", "CHAN", "HASH", "SCAL", "LAYR", "TREE", "BOOS", "POLI")
+ORDER = ("FORM", "NAME", "CLAS", "CHAN", "HASH", "CONV", "SCAL", "LAYR", "TREE", "BOOS", "POLI")
 #: What a body is called in `FORM`, and the tags it consists of.
 _BODIES: dict[type[Body], tuple[int, set[str]]] = {
     Network: (0, {"SCAL", "LAYR"}),
     Forest: (1, {"TREE"}),
     Boosted: (2, {"BOOS"}),
+    Convolutional: (3, {"CONV", "SCAL", "LAYR"}),
 }
 #: Number of each feature set in an image, as in ``stinger_feature_set``.
 FEATURE_CODES = {"summary": 0, "rich": 1, "coupled": 2, "invariant": 3, "invariant_rich": 4, "flatten": 5}
@@ -39,6 +40,7 @@ _POLICY = struct.Struct("<III5HBB")
 _POLICY_FIELDS = (
     "period_us", "stale_us", "min_on_us", "attack", "release", "on", "off", "gate_lsb", "gyro", "positive",
 )  # fmt: skip
+_CONVOLUTION = struct.Struct("<BBH")
 _LAYER = struct.Struct("<HHBBH")
 _TREES = struct.Struct("<HHHH")
 _BOOSTED = struct.Struct("<HHHBB")
@@ -78,7 +80,9 @@ def to_image(model: IntegerModel) -> bytes:
         Section("CHAN", _strings([part for c in spec.channels for part in (c.name, c.unit, repr(float(c.scale)))])),
         Section("HASH", bytes.fromhex(spec.data_hash) + bytes.fromhex(model.hash)),
     ]
-    if isinstance(model.body, Network):
+    if isinstance(model.body, Convolutional):
+        sections.append(Section("CONV", _CONVOLUTION.pack(model.body.kernel, len(model.body.layers), 0)))
+    if isinstance(model.body, Network | Convolutional):
         sections.append(Section("SCAL", _scaler_bytes(model.body.scaler)))
         sections += [Section("LAYR", _layer_bytes(layer)) for layer in model.body.layers]
     elif isinstance(model.body, Forest):
@@ -233,17 +237,22 @@ def _model(sections: list[Section]) -> IntegerModel:
         policy = Policy(window=window, **values)
         policy.check_fits(window=window, period_us=period_us, channels=channels, classes=classes)
         spec = replace(spec, policy=policy)
-    body = _body(sections, kind, length, classes)
-    check_body(body, length, classes)
+    body = _body(sections, kind, classes)
+    check_body(body, spec)
     return IntegerModel(spec, body)
 
 
-def _body(sections: list[Section], kind: int, features: int, classes: int) -> Body:
+def _body(sections: list[Section], kind: int, classes: int) -> Body:
     wanted = dict(_BODIES.values())[kind]
     if {section.tag for section in sections} & set.union(*(tags for _, tags in _BODIES.values())) - wanted:
         raise ValueError("sections of several bodies")
     if kind == 0:
-        return _network(sections, features)
+        return Network(*_layers(sections))
+    if kind == 3:
+        kernel, layers, zero = _CONVOLUTION.unpack(_section(sections, "CONV"))
+        if zero or layers != sum(section.tag == "LAYR" for section in sections):
+            raise ValueError("number of layers")
+        return Convolutional(*_layers(sections), kernel)
     return _forest(_section(sections, "TREE"), classes) if kind == 1 else _boosted(_section(sections, "BOOS"))
 
 
@@ -256,17 +265,17 @@ def _channels(texts: list[str]) -> tuple[Channel, ...]:
     return channels
 
 
-def _network(sections: list[Section], features: int) -> Network:
+def _layers(sections: list[Section]) -> tuple[Scaler, tuple[Layer, ...]]:
     table = np.frombuffer(_section(sections, "SCAL"), dtype=_SCALER)
-    if len(table) != features or table["zero"].any():
+    if table["zero"].any():
         raise ValueError("scaler")
     scaler = Scaler(*(_native(table[name]) for name in ("scale", "offset", "shift")))
-    return Network(scaler, tuple(_layer(section.payload) for section in sections if section.tag == "LAYR"))
+    return scaler, tuple(_layer(section.payload) for section in sections if section.tag == "LAYR")
 
 
 def _layer(payload: bytes) -> Layer:
     rows, inputs, bits, *zero = _LAYER.unpack_from(payload)
-    if bits not in (8, 16) or any(zero) or not 1 <= rows <= 1024 or not 1 <= inputs <= MAX_INPUTS:
+    if bits not in (8, 16) or any(zero) or not 1 <= rows <= MAX_ROWS or not 1 <= inputs <= MAX_INPUTS:
         raise ValueError("shape of a layer")
     all_rows, all_inputs = padded(rows, inputs)
     at = _LAYER.size + all_rows * _ROW.itemsize

@@ -36,13 +36,13 @@ from stinger_export.exercise import exercise_stream, usual_samples
 from stinger_export.integer.model import LOGIT_UNIT, IntegerModel, Network
 from stinger_export.integer.quantise import (
     Floating,
-    Matrix,
     Rounded,
     floating_network,
     largest_loss,
     network_of,
     round_layers,
 )
+from stinger_export.integer.rows import Matrix
 
 #: What a user without PyTorch is told.
 NEEDS_TORCH = "fine-tuning the weights for it needs torch; install stinger-ml[torch]"

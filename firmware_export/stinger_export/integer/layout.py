@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 STRIDE = 8
 #: Most inputs of a layer, and features of a model: with their padding still a number of 16 bits.
 MAX_INPUTS = 65528
+#: Most rows of a layer, and layers of a model.
+MAX_ROWS = 1024
+MAX_LAYERS = 8
 #: Rows whose weights lie side by side.
 ROW_GROUP = 4
 
@@ -18,6 +22,22 @@ ROW_GROUP = 4
 def padded(rows: int, inputs: int) -> tuple[int, int]:
     """Return rows and inputs of a layer with their padding."""
     return rows + -rows % ROW_GROUP, inputs + -inputs % STRIDE
+
+
+def activations(window: int, channels: int, rows: Sequence[int], kernel: int) -> int:
+    """Return STINGER_MAX_ACTIVATIONS of convolutions: numbers that one of them takes and gives, at most.
+
+    Args:
+        window: Samples of a window.
+        channels: Channels of a sample.
+        rows: Outputs of each convolution.
+        kernel: Steps that each looks at.
+    """
+    steps, taken = window, []
+    for width in (channels, *rows[:-1]):
+        taken.append((steps + kernel - 1) * width + STRIDE - 1)
+        steps = (steps + 1) // 2
+    return max(a + b for a, b in zip(taken, [*taken[1:], 0], strict=True))
 
 
 def stored_weights(weight: NDArray[np.int8] | NDArray[np.int16]) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """Integer models: the numbers the device holds, and their arithmetic in numpy (parity level L2).
 
-Every operation here has its twin in ``device/stinger_ml`` (`stinger_network.c`, `stinger_forest.c`); both are
+Every operation here and in `network` has its twin in ``device/stinger_ml`` (`stinger_forest.c`); both are
 specified by the comments in ``stinger_ml.h``. int64 is used throughout, and the exporter proves that no value on
 the device leaves int32, so that both give the same bits.
 """
@@ -19,13 +19,34 @@ from numpy.typing import NDArray
 
 from stinger.models.policy import motion_energy, run_policy
 from stinger.models.spec import ModelSpec
+from stinger_export.integer.network import (
+    LOGIT_UNIT,
+    ONE,
+    Convolutional,
+    Layer,
+    Network,
+    Scaler,
+    exp_negative,
+    over_time,
+    probabilities,
+)
 
-#: Probability 1 on the device.
-ONE = 32768
-#: Logits on the device are in units of 1/1024.
-LOGIT_UNIT = 1024
-#: round(32768 * 2**(-i / 64)), the table of `stinger_network.c`.
-_POWER_OF_HALF = np.array([round(ONE * 2 ** (-i / 64)) for i in range(65)], dtype=np.int64)
+__all__ = [
+    "LOGIT_UNIT",
+    "ONE",
+    "Body",
+    "Boosted",
+    "Convolutional",
+    "Decisions",
+    "Forest",
+    "IntegerModel",
+    "Layer",
+    "Network",
+    "Nodes",
+    "Scaler",
+    "exp_negative",
+    "over_time",
+]
 
 
 @dataclass(frozen=True)
@@ -46,85 +67,6 @@ class Decisions:
 
     def __len__(self) -> int:
         return len(self.label)
-
-
-@dataclass(frozen=True)
-class Scaler:
-    """Input scaling, one entry per feature: ``z = limit((feature*scale + offset) >> shift)``."""
-
-    scale: NDArray[np.int16]
-    offset: NDArray[np.int32]
-    shift: NDArray[np.uint8]
-
-    def apply(self, feature: NDArray[np.int16]) -> NDArray[np.int64]:
-        """Scale feature vectors ``(n, features)`` to network inputs."""
-        return self._unlimited(feature).clip(-32767, 32767)
-
-    def in_range(self, feature: NDArray[np.int16]) -> NDArray[np.bool_]:
-        """Say which feature vectors are scaled without hitting the limit, shape ``(n,)``."""
-        inside: NDArray[np.bool_] = np.abs(self._unlimited(feature)).max(axis=1) <= 32767
-        return inside
-
-    def _unlimited(self, feature: NDArray[np.int16]) -> NDArray[np.int64]:
-        z: NDArray[np.int64] = (feature.astype(np.int64) * self.scale + self.offset) >> self.shift
-        return z
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One dense layer; see ``stinger_layer`` in ``stinger_ml.h`` for the arithmetic.
-
-    Attributes:
-        weight: int8 or int16, shape ``(rows, inputs)``.
-        bias: int32, shape ``(rows,)``.
-        scale: uint16, shape ``(rows,)``.
-        pre: First right shift of each row.
-        post: Second right shift of each row.
-    """
-
-    weight: NDArray[np.int8] | NDArray[np.int16]
-    bias: NDArray[np.int32]
-    scale: NDArray[np.uint16]
-    pre: NDArray[np.uint8]
-    post: NDArray[np.uint8]
-
-    def accumulate(self, x: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the accumulators of inputs ``(n, inputs)``: ``(n, rows)``."""
-        acc: NDArray[np.int64] = x @ self.weight.astype(np.int64).T + self.bias
-        return acc
-
-    def hidden(self, x: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the rectified outputs of a hidden layer, 0..32767."""
-        a = np.minimum(np.maximum(self.accumulate(x), 0) >> self.pre, 65535) * self.scale.astype(np.int64)
-        post = self.post.astype(np.int64)
-        out: NDArray[np.int64] = (a + (1 << (post - 1))) >> post
-        return out.clip(max=32767)
-
-    def logits(self, x: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the outputs of the last layer, in 1/1024 of a logit."""
-        a = np.clip(self.accumulate(x) >> self.pre, -32768, 32767)
-        logit: NDArray[np.int64] = (a * self.scale.astype(np.int64)) >> self.post
-        return logit
-
-
-@dataclass(frozen=True)
-class Network:
-    """A scaler and dense layers; one logit for two classes, else one per class."""
-
-    scaler: Scaler
-    layers: tuple[Layer, ...]
-
-    def scores(self, feature: NDArray[np.int16]) -> NDArray[np.int64]:
-        """Logits in 1/1024 of feature vectors ``(n, features)``."""
-        x = self.scaler.apply(feature)
-        for layer in self.layers[:-1]:
-            x = layer.hidden(x)
-        return self.layers[-1].logits(x)
-
-    def decide(self, feature: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return probabilities and scores of feature vectors."""
-        score = self.scores(feature)
-        return _probabilities(score), score
 
 
 @dataclass(frozen=True)
@@ -197,11 +139,11 @@ class Boosted(Nodes):
         for number, leaf in enumerate(self.walk(feature)):
             total[:, number % outputs] += self.leaves[leaf]
         score = total >> self.shift
-        return _probabilities(score), score
+        return probabilities(score), score
 
 
 #: What a model consists of beside its features.
-Body = Network | Forest | Boosted
+Body = Network | Forest | Boosted | Convolutional
 
 
 @dataclass(frozen=True)
@@ -210,7 +152,7 @@ class IntegerModel:
 
     Attributes:
         spec: The manifest of the model it was made from.
-        body: A `Network`, a `Forest` or `Boosted` trees.
+        body: A `Network`, a `Forest`, `Boosted` trees or a `Convolutional` network.
     """
 
     spec: ModelSpec
@@ -256,11 +198,11 @@ class IntegerModel:
     def in_range(self, feature: NDArray[np.int16]) -> NDArray[np.bool_]:
         """Say which feature vectors lie in the range the integers were made for, ``(n, features)`` -> ``(n,)``.
 
-        Outside it, a network's inputs saturate and the estimator's probabilities need not be met; trees have no
-        such limit.
+        Outside it, a network's inputs or hidden units are cut off and the estimator's probabilities need not be met;
+        trees have no such limit.
         """
-        if isinstance(self.body, Network):
-            return self.body.scaler.in_range(feature)
+        if isinstance(self.body, Network | Convolutional):
+            return self.body.in_range(feature)
         return np.ones(len(feature), dtype=np.bool_)
 
     @cached_property
@@ -284,7 +226,7 @@ class IntegerModel:
 
     def arrays(self) -> list[NDArray[Any]]:
         """Every array the device holds, in a fixed order."""
-        if not isinstance(self.body, Network):
+        if not isinstance(self.body, Network | Convolutional):
             f = self.body
             arrays: list[NDArray[Any]] = [f.feature, f.threshold, f.left, f.right, f.roots, f.leaves]
             if isinstance(f, Boosted):
@@ -294,32 +236,6 @@ class IntegerModel:
         arrays = [s.scale, s.offset, s.shift]
         for layer in self.body.layers:
             arrays += [layer.weight, layer.bias, layer.scale, layer.pre, layer.post]
+        if isinstance(self.body, Convolutional):
+            arrays.append(np.array([self.body.kernel], dtype=np.uint8))
         return arrays
-
-
-def exp_negative(d: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``32768 * exp(-d / 1024)`` for integers ``d >= 0``, by table and linear interpolation."""
-    t = np.minimum(d, 12288) * 94548
-    i, part = (t >> 20) & 63, (t >> 4) & 0xFFFF
-    above, below = _POWER_OF_HALF[i], _POWER_OF_HALF[i + 1]
-    value = (above - (((above - below) * part + 0x8000) >> 16)) >> (t >> 26)
-    return np.where(d >= 12288, 0, value)
-
-
-def _probabilities(score: NDArray[np.int64]) -> NDArray[np.int64]:
-    return _two_classes(score) if score.shape[1] == 1 else _many_classes(score)
-
-
-def _two_classes(score: NDArray[np.int64]) -> NDArray[np.int64]:
-    logit = score[:, 0]
-    denominator = ONE + exp_negative(np.abs(logit))
-    likely = ((1 << 30) + denominator // 2) // denominator
-    positive = np.where(logit > 0, likely, ONE - likely)
-    return np.stack([ONE - positive, positive], axis=1)
-
-
-def _many_classes(score: NDArray[np.int64]) -> NDArray[np.int64]:
-    power = exp_negative(score.max(axis=1, keepdims=True) - score)
-    total = power.sum(axis=1, keepdims=True)
-    share: NDArray[np.int64] = (power * ONE + total // 2) // total
-    return share

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from stinger.arrays import read_arrays, write_arrays
 from stinger.errors import InputError
 from stinger.models.spec import ModelSpec
-from stinger_export.integer.model import ONE, Body, Boosted, Forest, IntegerModel, Layer, Network, Scaler
+from stinger_export.integer.layout import MAX_INPUTS, MAX_LAYERS, MAX_ROWS
+from stinger_export.integer.model import ONE, Body, Boosted, Convolutional, Forest, IntegerModel, Layer, Network, Scaler
 
 #: Larger than any model a microcontroller holds.
 _MAX_BYTES = 16 * 2**20
@@ -56,7 +57,7 @@ def load_integer(path: Path, spec: ModelSpec) -> IntegerModel:
         for name, array in arrays.items():
             expected = _DTYPES.get(name, _DTYPES.get(name.partition("_")[2]))
             _require(expected is None or array.dtype == expected, f"{name} is {array.dtype}")
-        check_body(body, len(spec.feature_set), len(spec.classes))
+        check_body(body, spec)
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(f"{path} is not a usable integer model ({error}); {_ADVICE}") from error
     return IntegerModel(spec, body)
@@ -64,7 +65,7 @@ def load_integer(path: Path, spec: ModelSpec) -> IntegerModel:
 
 def _named(model: IntegerModel) -> dict[str, NDArray[Any]]:
     body = model.body
-    if not isinstance(body, Network):
+    if not isinstance(body, Network | Convolutional):
         trees = {name: getattr(body, name) for name in _TREES}
         if isinstance(body, Boosted):
             trees |= {"baseline": body.baseline, "shift": np.array([body.shift], np.uint8)}
@@ -74,6 +75,8 @@ def _named(model: IntegerModel) -> dict[str, NDArray[Any]]:
     }
     for i, layer in enumerate(body.layers):
         named |= {f"layer{i}_{name}": getattr(layer, name) for name in _LAYER}
+    if isinstance(body, Convolutional):
+        named["kernel"] = np.array([body.kernel], np.uint8)
     return named
 
 
@@ -87,21 +90,33 @@ def _body(arrays: dict[str, NDArray[Any]]) -> Body:
     return Boosted(**trees, baseline=arrays["baseline"], shift=int(arrays["shift"][0]))
 
 
-def _network(arrays: dict[str, NDArray[Any]]) -> Network:
+def _network(arrays: dict[str, NDArray[Any]]) -> Network | Convolutional:
     scaler = Scaler(*(arrays[f"scaler_{name}"] for name in ("scale", "offset", "shift")))
     count = sum(name.endswith("_weight") for name in arrays)
     layers = tuple(Layer(*(arrays[f"layer{i}_{name}"] for name in _LAYER)) for i in range(count))
-    return Network(scaler, layers)
+    if "kernel" not in arrays:
+        return Network(scaler, layers)
+    _require(arrays["kernel"].shape == (1,) and arrays["kernel"].dtype == np.uint8, "kernel")
+    return Convolutional(scaler, layers, int(arrays["kernel"][0]))
 
 
-def check_body(body: Body, features: int, classes: int) -> None:
+def check_body(body: Body, spec: ModelSpec) -> None:
     """Refuse integers that could not run: wrong shapes, indices that lead nowhere, sums that could overflow.
+
+    Args:
+        body: The integers.
+        spec: What they are to be applied to.
 
     Raises:
         ValueError: Something of the kind; it says what.
     """
+    features, classes = len(spec.feature_set), len(spec.classes)
     if isinstance(body, Network):
-        _check_network(body, features, classes)
+        _check_scaler(body.scaler, features)
+        _check_layers(body.layers, [features, *(len(layer.bias) for layer in body.layers[:-1])], classes)
+        return
+    if isinstance(body, Convolutional):
+        _check_convolutional(body, spec)
         return
     _check_trees(body, features)
     if isinstance(body, Forest):
@@ -135,26 +150,36 @@ def _check_trees(f: Forest | Boosted, features: int) -> None:
         _require(bool((-(child + 1) < len(f.leaves)).all()), "a leaf's number")
 
 
-def _check_network(n: Network, features: int, classes: int) -> None:
-    s = n.scaler
-    _require(all(x.shape == (features,) for x in (s.scale, s.offset, s.shift)), "length of the scaler")
+def _check_convolutional(c: Convolutional, spec: ModelSpec) -> None:
+    _require(spec.features == "flatten", "convolutions of features that are not the window")
+    _require(1 <= c.kernel <= 255 and c.kernel % 2 == 1, "kernel")
+    _require(len(c.layers) >= 2, "number of layers")
+    _check_scaler(c.scaler, len(spec.channels))
+    widths = [len(spec.channels), *(len(layer.bias) for layer in c.layers[:-1])]
+    _check_layers(c.layers, [*(c.kernel * width for width in widths[:-1]), widths[-1]], len(spec.classes))
+
+
+def _check_scaler(s: Scaler, inputs: int) -> None:
+    _require(all(x.shape == (inputs,) for x in (s.scale, s.offset, s.shift)), "length of the scaler")
     _require(bool((s.scale >= 0).all() and (s.shift <= 16).all()), "range of the scaler")
     reach = 32768 * s.scale.astype(np.int64) + np.abs(s.offset.astype(np.int64))
     _require(bool((reach < 2**31).all()), "overflow in the scaler")
-    _require(1 <= len(n.layers) <= 8, "number of layers")
-    inputs = features
-    for i, layer in enumerate(n.layers):
+
+
+def _check_layers(layers: tuple[Layer, ...], inputs: list[int], classes: int) -> None:
+    _require(1 <= len(layers) <= MAX_LAYERS, "number of layers")
+    for i, layer in enumerate(layers):
         rows = len(layer.bias)
         _require(layer.weight.dtype in (np.int8, np.int16), "type of weights")
-        _require(layer.weight.shape == (rows, inputs) and 1 <= rows <= 1024, "shape of weights")
+        _require(layer.weight.shape == (rows, inputs[i]) and 1 <= rows <= MAX_ROWS, "shape of weights")
+        _require(inputs[i] <= MAX_INPUTS, "shape of weights")
         _require(all(x.shape == (rows,) for x in (layer.scale, layer.pre, layer.post)), "length of a layer's scales")
-        last = i == len(n.layers) - 1
+        last = i == len(layers) - 1
         _require(bool((layer.pre <= 31).all() and (layer.post >= 1).all()), "range of shifts")
         _require(bool((layer.post <= (30 if last else 16)).all()), "range of shifts")
         bound = np.abs(layer.weight.astype(np.int64)).sum(axis=1) * 32767 + np.abs(layer.bias.astype(np.int64))
         _require(bool((bound < 2**31).all()), "overflow in an accumulator")
-        inputs = rows
-    _require(inputs == (1 if classes == 2 else classes), "number of outputs")
+    _require(len(layers[-1].bias) == (1 if classes == 2 else classes), "number of outputs")
 
 
 def _require(condition: bool, what: str) -> None:

@@ -23,8 +23,8 @@ from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.windows.dataset import Dataset
 from stinger_export.firmware import build_firmware
 from stinger_export.integer.c_source import write_c_source
-from stinger_export.integer.layout import padded
-from stinger_export.integer.model import Boosted, Forest, IntegerModel, Network
+from stinger_export.integer.layout import activations, padded
+from stinger_export.integer.model import Boosted, Convolutional, Forest, IntegerModel, Layer, Network
 from stinger_export.integer.quantise import quantise
 from stinger_virtual.transport import EmulatedTransport
 
@@ -47,7 +47,8 @@ _CYCLES: Mapping[str, float] = {
     "invariant sample": 25.0,
     "invariant axis": 492.0,
     "flatten value": 16.2,
-    "flatten input": 16.3,  # of a network, beyond what a feature costs
+    "patch value": 10.0,  # of a convolution's input, each time that it is seen
+    "flatten input": 7.8,  # of a network, beyond what a feature costs
     "feature": 28.0,
     "layer": 87.0,
     "product 8": 4.7,
@@ -61,6 +62,7 @@ _CYCLES: Mapping[str, float] = {
 #: Bytes of code that every network, every forest and some feature sets bring with them, or save, whatever their size.
 _CODE: Mapping[str, int] = {
     "network": 3365,
+    "convolution": 4000,
     "forest": 2115,
     "boosted": 2400,
     "coupled": 1100,
@@ -104,7 +106,7 @@ def estimate(model: IntegerModel, features: NDArray[np.int16]) -> OnBoard:
     if model.spec.features not in ESTIMATED:
         raise InputError(f"there is no estimate for {model.spec.features} features yet; measure it: --measure-cost")
     cycles = sum(_CYCLES[name] * count for name, count in cycle_counts(model, features).items())
-    return OnBoard(flash=_flash(model), ram=_ram(model.spec), cycles=round(cycles))
+    return OnBoard(flash=_flash(model), ram=_ram(model), cycles=round(cycles))
 
 
 def cycles_of(work: str, count: float) -> float:
@@ -128,7 +130,9 @@ def cycle_counts(model: IntegerModel, features: NDArray[np.int16]) -> dict[str, 
         counts["triad"] = len(spec.feature_set.triads)
         counts["coupled point"] = points if spec.features == "coupled" else 0
     if isinstance(model.body, Network):
-        return counts | {"flatten input": flat} | _network_counts(model.body, len(spec.classes))
+        return counts | {"flatten input": flat} | _network_counts(model)
+    if isinstance(model.body, Convolutional):
+        return counts | _network_counts(model)
     steps = mean_steps(model.body, features)
     trees = len(model.body.roots)
     if isinstance(model.body, Boosted):
@@ -145,20 +149,31 @@ def _several(classes: int) -> int:
     return classes if classes > 2 else 0
 
 
-def _network_counts(network: Network, classes: int) -> dict[str, float]:
-    counts = {
-        "feature": float(len(network.scaler.scale)),
-        "layer": len(network.layers),
-        "product 8": 0.0,
-        "product 16": 0.0,
-        "row": 0.0,
-        "class": _several(classes),
-    }
-    for layer in network.layers:
-        rows, inputs = padded(*layer.weight.shape)
-        counts["product 8" if layer.weight.dtype == np.int8 else "product 16"] += rows * inputs
-        counts["row"] += rows
+def _network_counts(model: IntegerModel) -> dict[str, float]:
+    counts = {"feature": float(len(model.spec.feature_set)), "class": _several(len(model.spec.classes))}
+    for layer, times in layers_and_times(model):
+        for work, count in layer_counts(layer, times).items():
+            counts[work] = counts.get(work, 0.0) + count
     return counts
+
+
+def layers_and_times(model: IntegerModel) -> list[tuple[Layer, int]]:
+    """Return a network's layers, and how often each is run for a decision: a convolution at every second step."""
+    if not isinstance(model.body, Network | Convolutional):
+        return []
+    layers = model.body.layers
+    if isinstance(model.body, Network):
+        return [(layer, 1) for layer in layers]
+    steps = [-(-model.spec.window // 2 ** (i + 1)) for i in range(len(layers) - 1)]
+    return list(zip(layers, [*steps, 1], strict=True))
+
+
+def layer_counts(layer: Layer, times: int) -> dict[str, float]:
+    """Count the work of running a layer so often; where it is run often, its inputs are worth counting, too."""
+    rows, inputs = padded(*layer.weight.shape)
+    product = "product 8" if layer.weight.dtype == np.int8 else "product 16"
+    patches = inputs * times if times > 1 else 0
+    return {"layer": times, product: rows * inputs * times, "row": rows * times, "patch value": patches}
 
 
 def mean_steps(forest: Forest | Boosted, features: NDArray[np.int16]) -> float:
@@ -180,25 +195,31 @@ def _flash(model: IntegerModel) -> int:
     names = sum(len(text.encode()) + 1 for text in (spec.name, spec.family, model.hash, *spec.classes))
     constants = _RECORD + names + 4 * len(spec.classes)
     constants += _CODE["invariant"] if _invariant(spec) else _CODE.get(spec.features, 0)
-    if isinstance(body, Network):
+    if isinstance(body, Network | Convolutional):
         constants += _SCALER * len(body.scaler.scale) + _LAYER * len(body.layers)
         for layer in body.layers:
             rows, inputs = padded(*layer.weight.shape)
             constants += rows * inputs * layer.weight.dtype.itemsize + rows * _ROW
-        return _CODE["network"] + constants
+        return _CODE["network" if isinstance(body, Network) else "convolution"] + constants
     constants += _NODE * max(1, len(body.feature)) + 2 * len(body.roots) + body.leaves.nbytes
     if isinstance(body, Boosted):
         return _CODE["boosted"] + constants + body.baseline.nbytes
     return _CODE["forest"] + constants
 
 
-def _ram(spec: ModelSpec) -> int:
+def _ram(model: IntegerModel) -> int:
+    spec, body = model.spec, model.body
     channels, triads = len(spec.channels), max(1, len(spec.feature_set.triads))
     values = _STREAM_HEAD + 2 * spec.window * (channels + triads)
     more = _STEPS if spec.features == "coupled" else 0
     if _invariant(spec):
         more = _INVARIANT + 2 * spec.window
-    return values + -values % 8 + _RUNNING * (channels + triads) + more + -more % 8 + _STREAM_TAIL
+    more += -more % 8
+    total = values + -values % 8 + _RUNNING * (channels + triads) + more + _STREAM_TAIL
+    if not isinstance(body, Convolutional):
+        return total
+    total += 4 * activations(spec.window, channels, [len(layer.bias) for layer in body.layers[:-1]], body.kernel)
+    return total + -total % 8
 
 
 def measure(model: IntegerModel, windows: NDArray[np.int16]) -> OnBoard:

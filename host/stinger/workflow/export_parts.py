@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stinger.workflow.benchmark_cost import ESTIMATED, cycle_counts, cycles_of
+from stinger.workflow.benchmark_cost import ESTIMATED, cycle_counts, cycles_of, layer_counts, layers_and_times
 from stinger_export.integer.layout import padded
-from stinger_export.integer.model import Boosted, Forest, IntegerModel, Network
+from stinger_export.integer.model import Boosted, Convolutional, Forest, IntegerModel, Network
 
 _ROW, _LAYER, _SCALER, _NODE = 8, 16, 8, 8
 _LARGEST_TREES = 3
@@ -60,7 +60,10 @@ def parts_of(integer: IntegerModel, features: NDArray[np.int16], *, flash: int, 
     known = cycle_counts(integer, features) if spec.features in ESTIMATED else None
     estimate = None if known is None else {name: cycles_of(name, count) for name, count in known.items()}
     windowing = None if estimate is None else round(sum(estimate.get(name, 0.0) for name in _FEATURE_WORK))
-    parts = _layers(body, estimated=estimate is not None) if isinstance(body, Network) else _trees(body, estimate)
+    if isinstance(body, Network | Convolutional):
+        parts = _layers(integer, body, estimated=estimate is not None)
+    else:
+        parts = _trees(body, estimate)
     constants = sum(part.flash for part in parts)
     spent = sum(part.cycles or 0 for part in parts) + (windowing or 0)
     rest = None if estimate is None else max(0, cycles - spent)
@@ -72,14 +75,15 @@ def parts_of(integer: IntegerModel, features: NDArray[np.int16], *, flash: int, 
     ]
 
 
-def _layers(network: Network, *, estimated: bool) -> list[Part]:
-    inputs = len(network.scaler.scale)
-    parts = [Part("scaler", _SCALER * inputs, 0, round(cycles_of("feature", inputs)) if estimated else None)]
-    for number, layer in enumerate(network.layers, 1):
+def _layers(integer: IntegerModel, network: Network | Convolutional, *, estimated: bool) -> list[Part]:
+    inputs = len(integer.spec.feature_set)
+    scaling = round(cycles_of("feature", inputs)) if estimated else None
+    parts = [Part("scaler", _SCALER * len(network.scaler.scale), 0, scaling)]
+    for number, (layer, times) in enumerate(layers_and_times(integer), 1):
         rows, width = padded(*layer.weight.shape)
         bits = 8 * layer.weight.dtype.itemsize
-        work = cycles_of(f"product {bits}", rows * width) + cycles_of("row", rows) + cycles_of("layer", 1)
-        size = "x".join(map(str, layer.weight.shape[::-1]))
+        work = sum(cycles_of(name, count) for name, count in layer_counts(layer, times).items())
+        size = "x".join(map(str, layer.weight.shape[::-1])) + (f", {times} times" if times > 1 else "")
         parts.append(
             Part(
                 f"layer {number} ({size}, {bits} bits)",
