@@ -64,6 +64,8 @@ _LICENCES = "LICENSES.txt"
 _VECTORS = "vectors.npz"
 _MAX_ONNX = 64 * 2**20
 _MAX_TEXT = 32 * 2**20
+#: More windows, one after another, than any replay has; every sample of it may end a window of its own.
+_MAX_REPLAY = 128
 
 
 @dataclass(frozen=True)
@@ -329,4 +331,6 @@ def _load(directory: Path, origin: Path) -> Bundle:
     replay = load_replay(directory / "replay.npz")
     if replay.samples.shape[1] != len(model.spec.channels) or replay.period_us != model.spec.period_us:
         raise InputError(f"{directory / 'replay.npz'} is of other channels than the model takes; {ADVICE}")
+    if len(replay) > _MAX_REPLAY * model.spec.window:
+        raise InputError(f"{directory / 'replay.npz'} is longer than any that is exported; {ADVICE}")
     return Bundle(directory, origin, model, integer, replay, targets, manifest)

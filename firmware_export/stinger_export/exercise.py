@@ -9,13 +9,22 @@ from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.windows.replay import ReplayStream
 
 _SEGMENTS = 32
+_FEWEST_SEGMENTS = 4
+#: Windows of a thousand samples overlap so much that fewer segments must do: most bytes of all windows together.
+_WINDOWS_BYTES = 2**26
 #: Segments that drive every sum to its limits: all lowest, all highest, alternating, silence.
 _EXTREMES = ((-32768, -32768), (32767, 32767), (-32768, 32767), (0, 0))
 
 
 def usual_samples(spec: ModelSpec) -> int:
     """Number of samples at the beginning of the stream that are like training data; extremes follow."""
-    return _SEGMENTS * (spec.window + spec.window // 2)
+    return _segments(spec) * (spec.window + spec.window // 2)
+
+
+def _segments(spec: ModelSpec) -> int:
+    # Every four segments follow each other without a gap and complete five windows' lengths of windows.
+    one = 5 * spec.window * spec.window * len(spec.channels) // 2
+    return max(_FEWEST_SEGMENTS, min(_SEGMENTS, _WINDOWS_BYTES // one))
 
 
 def exercise_stream(model: TrainedModel, seed: int = 1) -> ReplayStream:
@@ -32,11 +41,11 @@ def exercise_stream(model: TrainedModel, seed: int = 1) -> ReplayStream:
     """
     spec = model.spec
     rng = np.random.default_rng(seed)
-    channels, length = len(spec.channels), spec.window + spec.window // 2
-    rows = model.calibration[rng.integers(0, len(model.calibration), _SEGMENTS)].astype(np.float64)
-    noise = rng.standard_normal((_SEGMENTS, length, channels))
+    channels, length, segments = len(spec.channels), spec.window + spec.window // 2, _segments(spec)
+    rows = model.calibration[rng.integers(0, len(model.calibration), segments)].astype(np.float64)
+    noise = rng.standard_normal((segments, length, channels))
     if spec.features.endswith("flatten"):
-        windows = rows.reshape(_SEGMENTS, spec.window, channels)
+        windows = rows.reshape(segments, spec.window, channels)
         usual: NDArray[np.float64] = np.concatenate([windows, windows[:, ::-1][:, : length - spec.window]], axis=1)
     elif "invariant" in spec.features:
         usual = _turned(rows, noise, spec, rng)

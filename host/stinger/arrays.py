@@ -56,9 +56,8 @@ def read_arrays(path: Path, limit: int, advice: str) -> dict[str, NDArray[Any]]:
                 raise InputError(f"{path} unpacks to more than {limit / 2**20:g} MiB; {advice}")
             return {entry.filename.removesuffix(".npy"): _array(archive.read(entry)) for entry in entries}
     except _DAMAGE as error:
-        raise InputError(
-            f"{path} is damaged ({str(error).splitlines()[0] if str(error) else 'cut off'}); {advice}"
-        ) from error
+        why = str(error).splitlines()[0][:100] if str(error) else "cut off"
+        raise InputError(f"{path} is damaged ({why}); {advice}") from error
 
 
 def _array(content: bytes) -> NDArray[Any]:

@@ -33,11 +33,12 @@ def read_bytes(path: Path, limit: int, advice: str) -> bytes:
         if not path.is_file():
             raise InputError(f"{path} is not a file; {advice}")
         with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
             # Asking for `limit` bytes would reserve them, however small the file.
-            data = stream.read(min(limit, os.fstat(stream.fileno()).st_size) + 1)
+            data = stream.read(size + 1) if size <= limit else b""
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}; {advice}") from error
-    if len(data) > limit:
+    if max(size, len(data)) > limit:
         raise InputError(f"{path} is larger than {limit / 2**20:g} MiB; {advice}")
     return data
 

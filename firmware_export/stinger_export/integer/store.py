@@ -58,6 +58,8 @@ def load_integer(path: Path, spec: ModelSpec) -> IntegerModel:
             expected = _DTYPES.get(name, _DTYPES.get(name.partition("_")[2]))
             _require(expected is None or array.dtype == expected, f"{name} is {array.dtype}")
         check_body(body, spec)
+        if isinstance(body, Forest | Boosted):
+            _check_shares_nothing(body)
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(f"{path} is not a usable integer model ({error}); {_ADVICE}") from error
     return IntegerModel(spec, body)
@@ -148,6 +150,16 @@ def _check_trees(f: Forest | Boosted, features: int) -> None:
         # A child always has a higher number than its parent, so every walk ends.
         _require(bool(((child < 0) | ((child >= lowest) & (child < nodes))).all()), "a child's number")
         _require(bool((-(child + 1) < len(f.leaves)).all()), "a leaf's number")
+
+
+def _check_shares_nothing(f: Forest | Boosted) -> None:
+    """Refuse trees that share nodes: none of ours do, and thousands that share a long chain would take hours to walk.
+
+    A board may run such an image; it only takes longer there.
+    """
+    children = np.concatenate([f.left, f.right, f.roots])
+    nodes = children[children >= 0]
+    _require(len(np.unique(nodes)) == len(nodes), "trees share nodes")
 
 
 def _check_convolutional(c: Convolutional, spec: ModelSpec) -> None:

@@ -63,7 +63,9 @@ def run_stock(model: StockModel, windows: NDArray[np.int16]) -> StockAnswers:
     energy = np.empty(len(windows), dtype=np.int64)
     for first in range(0, len(windows), _BLOCK):
         part = slice(first, first + _BLOCK)
-        probability[part] = _forward(model, stock_features(windows[part], rich=model.type == 1))
+        # Weights from a file may overflow, on the board without a word; what they give is compared, not believed.
+        with np.errstate(over="ignore", invalid="ignore"):
+            probability[part] = _forward(model, stock_features(windows[part], rich=model.type == 1))
         counts = windows[part, :, 3:].astype(np.int64)
         energy[part] = (counts * counts).sum(axis=(1, 2))
     rms = np.sqrt(energy / WINDOW).astype(np.float32)

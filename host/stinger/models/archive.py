@@ -110,8 +110,13 @@ def unpack(data: bytes, name: str) -> Any:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             _check_entries(archive, name)
             schema = json.loads(archive.read(_SCHEMA))
+            built = 0
             for node in _nodes(schema):
                 _check_node(node, archive, name)
+                # Parts may share a file, but each makes an array of its own.
+                built += archive.getinfo(node["file"]).file_size if "file" in node else 0
+            if built > MAX_UNPACKED:
+                raise InputError(f"{name} unpacks to more than a model may; do not use this file")
         untrusted = set(skops_io.get_untrusted_types(data=data)) - set(_TRUSTED)
         if untrusted:
             raise InputError(_unwelcome(name, sorted(untrusted)[0]))
