@@ -28,6 +28,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +141,11 @@ class Bundle:
         Raises:
             InputError: It is damaged, or not the graph that this stinger makes of the model.
         """
-        return self._graph("model.onnx", to_onnx) if "onnx" in self.targets else None
+        return self._from_windows
 
     def onnx_features(self) -> ModelProto | None:
         """Return the ONNX graph from features; None if there is none. As `onnx`."""
-        known = "onnx" in self.targets and "model_features.onnx" in self.files
-        return self._graph("model_features.onnx", to_onnx_classifier) if known else None
+        return self._from_features
 
     def emlearn(self) -> EmlearnHeader | None:
         """Return the emlearn header; None if there is none.
@@ -201,6 +201,15 @@ class Bundle:
         """SHA-256 of every file but the manifest, by relative path."""
         found: Mapping[str, str] = self.manifest["files"]
         return found
+
+    @cached_property
+    def _from_windows(self) -> ModelProto | None:
+        return self._graph("model.onnx", to_onnx) if "onnx" in self.targets else None
+
+    @cached_property
+    def _from_features(self) -> ModelProto | None:
+        known = "onnx" in self.targets and "model_features.onnx" in self.files
+        return self._graph("model_features.onnx", to_onnx_classifier) if known else None
 
     def _graph(self, name: str, convert: Callable[[TrainedModel], ModelProto]) -> ModelProto:
         data, made = read_bytes(self.path / name, _MAX_ONNX, ADVICE), convert(self.model)

@@ -13,6 +13,7 @@ from cli_in_process import run
 from toy import toy_dataset
 
 from stinger.errors import ToolchainError
+from stinger.models.store import save_model
 from stinger.models.train import train
 from stinger_export.bundle import export_bundle, load_bundle
 
@@ -64,6 +65,19 @@ def test_every_level_that_there_are_tools_for(bundle):
     code, _, said = run("check", bundle, "--complete", "--json")
     assert code == 1
     assert said[-1] == "stinger: toy: --complete: L4 could not be checked"
+
+
+def test_a_zip_is_exported_and_checked_like_a_directory(tmp_path):
+    save_model(train(toy_dataset(per_class=40), "logreg", name="toy", folds=0), tmp_path / "model")
+    said = []
+    for name in ("b", "b.zip", "again.zip"):
+        code, out, complaints = run("export", tmp_path / "model", "--out", tmp_path / name, "--no-cost", "--json")
+        assert (code, complaints) == (0, [])
+        assert json.loads(out)["bundle"] == str(tmp_path / name)
+        said.append(run("check", tmp_path / name, "--json"))
+    assert (tmp_path / "b.zip").read_bytes() == (tmp_path / "again.zip").read_bytes()
+    assert said[0] == said[1] == said[2]
+    assert (said[0][0], levels(said[0][1])) == (0, ALL)
 
 
 def test_without_onnxruntime(bundle, monkeypatch):

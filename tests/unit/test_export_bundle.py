@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, checker
 from toy import toy_dataset
 
 from stinger.errors import CheckFailedError, InputError, UsageError
@@ -66,6 +67,33 @@ def test_by_default_all_that_the_model_allows(tmp_path):
     assert measured["mlmd"]["max_difference"] == 0
     assert bundle.mlmd().hash == bundle.integer.hash
     assert (bundle.path / "model.mlmd").read_bytes() == to_image(bundle.integer)
+
+
+def test_both_graphs_say_what_they_are_and_so_does_the_manifest(tmp_path):
+    model = trained("rf", "rich", classes=3)
+    bundle = load_bundle(export_bundle(model, tmp_path / "b", targets=["onnx"]).path)
+    windows, features = bundle.onnx(), bundle.onnx_features()
+    assert features.metadata_props == windows.metadata_props
+    props = {p.key: p.value for p in features.metadata_props}
+    assert props["feature_set"] == "rich"
+    assert props["data_hash"] == model.spec.data_hash
+    assert json.loads(props["classes"]) == list(model.spec.classes)
+    assert {channel["unit"] for channel in json.loads(props["channels"])} == {"g", "deg/s"}
+    assert "policy" in props
+    assert [(i.name, i.type.tensor_type.elem_type) for i in features.graph.input] == [("features", TensorProto.INT16)]
+    assert [o.name for o in features.graph.output] == ["label", "probabilities", "logits"]
+    for graph in (windows, features):
+        checker.check_model(graph, full_check=True)
+        opset = {o.domain or "ai.onnx": o.version for o in graph.opset_import}
+        assert bundle.manifest["opset"] == json.loads(props["opset"]) == opset
+    assert bundle.manifest["versions"].keys() == {
+        *("stinger", "numpy", "scikit-learn", "onnx", "onnxruntime", "emlearn"),
+    }
+    card = (bundle.path / "README.md").read_text()
+    assert "operator sets ai.onnx 18, ai.onnx.ml 3" in card
+    licences = (bundle.path / "LICENSES.txt").read_text()
+    assert "Apache-2.0" in licences
+    assert "emlearn" not in licences
 
 
 def test_same_model_same_bytes(tmp_path):
