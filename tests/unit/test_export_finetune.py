@@ -21,7 +21,7 @@ from stinger_export.bundle import export_bundle, load_bundle
 from stinger_export.exercise import exercise_stream
 from stinger_export.integer import finetune
 from stinger_export.integer.model import ONE, IntegerModel, Network
-from stinger_export.integer.quantise import floating_network, quantise, round_layers
+from stinger_export.integer.quantise import floating_network, quantise
 from stinger_export.parity import Samples, integer_parity
 from stinger_export.quantisation import quantise_within
 from stinger_export.targets import make_exports
@@ -120,7 +120,7 @@ def test_the_pass_that_is_learnt_through_is_the_devices_arithmetic(family, class
     rows = np.concatenate([model.calibration, model.calibration * 40])
     inputs = integer.body.scaler.apply(rows)
     descent = finetune._Descent(torch, floating, bits, inputs, model.predict_proba_features(rows))
-    layers = round_layers(floating, bits, model.calibration)
+    layers = floating.rounded(bits, model.calibration)
     logits = descent.logits(descent._inputs, layers)
     np.testing.assert_array_equal(logits.detach().numpy(), integer.body.scores(rows))
     finetune._loss(torch, logits, descent._expected).backward()

@@ -94,14 +94,14 @@ def _quantised(
     layers: list[Layer] = []
     x = empty.scaled(features).astype(np.int16)  # what lies between layers fits int16
     for weight, bias, width in layers_of[:-1]:
-        layer, step = quantise_rows(weight, bias, width, unit)
+        layer, row_unit = quantise_rows(weight, bias, width, unit)
         blocks = _blocks(x, weight)
         highest = np.max([layer.accumulate(empty.patches(x[b])).max(axis=(0, 1)) for b in blocks], axis=0)
-        layer, unit = finish_hidden(layer, step * unit, highest)
+        layer, unit = finish_hidden(layer, row_unit, highest)
         x = np.concatenate([layer.hidden(empty.patches(x[b])).astype(np.int16) for b in blocks])
         layers.append(layer)
-    layer, step = quantise_rows(*layers_of[-1], unit)
-    layers.append(finish_last(layer, step * unit, layer.accumulate(over_time(x.astype(np.int64)))))
+    layer, row_unit = quantise_rows(*layers_of[-1], unit)
+    layers.append(finish_last(layer, row_unit, layer.accumulate(over_time(x.astype(np.int64)))))
     return Convolutional(empty.scaler, tuple(layers), empty.kernel)
 
 

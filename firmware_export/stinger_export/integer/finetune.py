@@ -15,7 +15,8 @@ epoch is judged: the network with the smallest largest loss of all, the unchange
 in float64, in which the integers of the forward pass are exact, on one thread, and draws nothing random; so the same
 model gives the same integers.
 
-A kind of layer is a function in `_STAGES` and a name in `stages_of`: a convolution would be ``hidden`` over patches.
+A kind of layer is a function in `_STAGES`, and a network is a class such as `Floating` that names its layers' kinds and
+rounds them: a convolution would be ``hidden`` over patches.
 """
 
 from __future__ import annotations
@@ -34,14 +35,7 @@ from stinger.models.spec import TrainedModel
 from stinger.models.torch_net import torch_alone
 from stinger_export.exercise import exercise_stream, usual_samples
 from stinger_export.integer.model import LOGIT_UNIT, IntegerModel, Network
-from stinger_export.integer.quantise import (
-    Floating,
-    Rounded,
-    floating_network,
-    largest_loss,
-    network_of,
-    round_layers,
-)
+from stinger_export.integer.quantise import Floating, Rounded, floating_network, largest_loss
 from stinger_export.integer.rows import Matrix
 
 #: What a user without PyTorch is told.
@@ -108,17 +102,17 @@ def fine_tune(model: TrainedModel, integer: IntegerModel, goal: float) -> FineTu
     best, before = integer.body, largest_loss(integer.body, rows, expected)
     least = before
     with torch_alone() as torch:
-        descent = _Descent(torch, floating, bits, integer.body.scaler.apply(rows), expected)
+        descent = _Descent(torch, floating, bits, floating.inputs(rows), expected)
         epochs = max(1, min(EPOCHS, _WORK // (len(rows) * sum(w.size for w in floating.weights))))
-        done, layers = 0, round_layers(floating, bits, model.calibration)
-        while done < epochs and least > goal:
+        done, layers = 0, floating.rounded(bits, model.calibration)
+        while done < epochs and (least > goal or not done):
             descent.epoch(layers, done, epochs)
             done += 1
             try:
-                layers = round_layers(descent.floating, bits, model.calibration)
+                layers = descent.floating.rounded(bits, model.calibration)
             except InputError:
                 break  # the weights went where no integers are; what was best before stands
-            network = network_of(floating, layers)
+            network = floating.network(layers)
             if (loss := largest_loss(network, rows, expected)) < least:
                 best, least = network, loss
     return FineTuned(IntegerModel(integer.spec, best), len(rows), done, before, least)
@@ -173,18 +167,13 @@ class _Descent:
 
     def logits(self, x: Tensor, layers: Sequence[Rounded]) -> Tensor:
         """Logits in 1/1024 as the device would compute them from scaled inputs ``(n, inputs)``."""
-        for i, (stage, rounded) in enumerate(zip(stages_of(len(layers)), layers, strict=True)):
-            step, bits = self.torch.tensor(rounded.step), self._bits[i]
+        for i, (stage, rounded) in enumerate(zip(self._start.stages, layers, strict=True)):
+            step, bits = self.torch.tensor(rounded.row_unit / rounded.unit), self._bits[i]
             part, largest = self.torch.tensor(self._part[i]), 2 ** (bits - 1) - 1
             weight = _round(self.torch, self._weights[i] * (part / step)[:, None]).clamp(-largest, largest)
-            bias = _round(self.torch, self._biases[i] * (part / (step * rounded.unit)))
+            bias = _round(self.torch, self._biases[i] * (part / self.torch.tensor(rounded.row_unit)))
             x = _STAGES[stage](self.torch, x, weight, bias, rounded)
         return x
-
-
-def stages_of(layers: int) -> list[str]:
-    """Kinds of a network's layers, from input to output."""
-    return ["hidden"] * (layers - 1) + ["logits"]
 
 
 def _hidden(torch: Any, x: Tensor, weight: Tensor, bias: Tensor, rounded: Rounded) -> Tensor:

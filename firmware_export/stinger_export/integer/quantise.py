@@ -32,8 +32,23 @@ WIDTHS = {"auto": (8, 16), "8": (8,), "16": (16,)}
 
 
 @dataclass(frozen=True)
+class Rounded:
+    """A layer of integers, and what they stand for.
+
+    Attributes:
+        layer: The integers.
+        row_unit: What one unit of each row's accumulator is, shape ``(rows,)``.
+        unit: What one unit of the layer's input is; so one of a row's weights is ``row_unit / unit``.
+    """
+
+    layer: Layer
+    row_unit: Matrix
+    unit: float
+
+
+@dataclass(frozen=True)
 class Floating:
-    """A network before its weights are rounded.
+    """A network before its weights are rounded. Another kind of network has another class with the same methods.
 
     Attributes:
         scaler: The scaling of its inputs, in integers already.
@@ -47,20 +62,41 @@ class Floating:
     weights: list[Matrix]
     biases: list[Matrix]
 
+    @property
+    def stages(self) -> list[str]:
+        """Kinds of the layers, from input to output; see `stinger_export.integer.finetune`."""
+        return ["hidden"] * (len(self.weights) - 1) + ["logits"]
 
-@dataclass(frozen=True)
-class Rounded:
-    """A layer of integers, and what they stand for.
+    def inputs(self, features: NDArray[np.int16]) -> NDArray[np.int64]:
+        """What the first layer takes, of feature vectors ``(n, features)``."""
+        return self.scaler.apply(features)
 
-    Attributes:
-        layer: The integers.
-        step: What one unit of each row's weights is, shape ``(rows,)``.
-        unit: What one unit of the layer's input is.
-    """
+    def rounded(self, bits: Sequence[int], features: NDArray[np.int16]) -> list[Rounded]:
+        """Round every layer to integers.
 
-    layer: Layer
-    step: Matrix
-    unit: float
+        Args:
+            bits: Width of each layer's weights, 8 or 16.
+            features: Feature vectors that set the ranges, shape ``(n, features)``.
+
+        Raises:
+            InputError: The numbers cannot be represented.
+        """
+        layers, unit, x = [], self.unit, self.inputs(features)
+        for i, (weight, bias, width) in enumerate(zip(self.weights, self.biases, bits, strict=True)):
+            into = unit
+            layer, row_unit = quantise_rows(weight, bias, width, into)
+            acc = layer.accumulate(x)
+            if i == len(self.weights) - 1:
+                layer = finish_last(layer, row_unit, acc)
+            else:
+                layer, unit = finish_hidden(layer, row_unit, acc.max(axis=0))
+                x = layer.hidden(x)
+            layers.append(Rounded(layer, row_unit, into))
+        return layers
+
+    def network(self, layers: Sequence[Rounded]) -> Network:
+        """Put rounded layers together."""
+        return Network(self.scaler, tuple(rounded.layer for rounded in layers))
 
 
 def quantise(model: TrainedModel, weights: str = "auto") -> IntegerModel:
@@ -100,7 +136,7 @@ def quantise(model: TrainedModel, weights: str = "auto") -> IntegerModel:
     )
     network: Network | None = None
     for bits in candidates:
-        network = network_of(floating, round_layers(floating, bits, features))
+        network = floating.network(floating.rounded(bits, features))
         if largest_loss(network, features, expected) <= TARGET_LOSS:
             break
     assert network is not None  # noqa: S101 - there is at least one candidate
@@ -118,11 +154,6 @@ def floating_network(model: TrainedModel) -> Floating:
     return Floating(scaler, unit, *_dense_layers(form[1]))
 
 
-def network_of(floating: Floating, layers: Sequence[Rounded]) -> Network:
-    """Put rounded layers together."""
-    return Network(floating.scaler, tuple(rounded.layer for rounded in layers))
-
-
 def largest_loss(network: Network, features: NDArray[np.int16], expected: Matrix) -> float:
     """Largest change of a probability, of feature vectors ``(n, features)``, from ``(n, classes)`` expected."""
     return float(np.abs(network.decide(features)[0] / ONE - expected).max())
@@ -132,29 +163,3 @@ def _dense_layers(classifier: Any) -> tuple[list[Matrix], list[Matrix]]:
     if hasattr(classifier, "coef_"):
         return [np.asarray(classifier.coef_)], [np.asarray(classifier.intercept_)]
     return [np.asarray(w).T for w in classifier.coefs_], [np.asarray(b) for b in classifier.intercepts_]
-
-
-def round_layers(floating: Floating, bits: Sequence[int], features: NDArray[np.int16]) -> list[Rounded]:
-    """Round every layer to integers.
-
-    Args:
-        floating: The network.
-        bits: Width of each layer's weights, 8 or 16.
-        features: Feature vectors that set the ranges, shape ``(n, features)``.
-
-    Raises:
-        InputError: The numbers cannot be represented.
-    """
-    layers, unit = [], floating.unit
-    x = floating.scaler.apply(features)
-    for i, (weight, bias, width) in enumerate(zip(floating.weights, floating.biases, bits, strict=True)):
-        into, last = unit, i == len(floating.weights) - 1
-        quantised, step = quantise_rows(weight, bias, width, into)
-        acc = quantised.accumulate(x)
-        if last:
-            layer = finish_last(quantised, step * into, acc)
-        else:
-            layer, unit = finish_hidden(quantised, step * into, acc.max(axis=0))
-            x = layer.hidden(x)
-        layers.append(Rounded(layer, step, into))
-    return layers

@@ -39,7 +39,7 @@ def quantise_scaler(standard: Any) -> tuple[Scaler, float]:
 
 
 def quantise_rows(weight: Matrix, bias: Matrix, bits: int, unit: float) -> tuple[Layer, Matrix]:
-    """Quantise weights and biases; returns the layer without its output scaling, and each row's step."""
+    """Quantise weights and biases; returns the layer without its output scaling, and each row's unit."""
     largest = 2 ** (bits - 1) - 1
     peak = np.maximum(np.abs(weight).max(axis=1), 1e-9)
     # The accumulator holds at most 2**29 of bias and 2**30 of products, whatever the inputs are.
@@ -49,7 +49,7 @@ def quantise_rows(weight: Matrix, bias: Matrix, bits: int, unit: float) -> tuple
     row_unit = step * unit
     zero = np.zeros(len(bias), dtype=np.uint8)
     layer = Layer(quantised, np.rint(bias / row_unit).astype(np.int32), zero.astype(np.uint16), zero, zero)
-    return layer, step
+    return layer, row_unit
 
 
 def finish_hidden(layer: Layer, row_unit: Matrix, highest: NDArray[np.int64]) -> tuple[Layer, float]:
