@@ -21,6 +21,8 @@ from stinger.models import held_out
 from stinger.models.spec import HeldOut, TrainedModel
 from stinger.models.store import HELD_OUT, MANIFEST, load_model, save_model
 from stinger.models.train import train
+from stinger.workflow.check import check_bundle
+from stinger.workflow.progress import Progress
 from stinger_export.bundle import export_bundle
 
 DATA = toy_dataset(per_class=60)
@@ -151,3 +153,11 @@ def test_exports_are_measured_on_them_and_say_so(tmp_path):
     assert code == 0
     assert "on no held-out ones: the model keeps none; give --data the dataset" in out
     assert "training windows only" in (tmp_path / "b" / "README.md").read_text()
+
+
+def test_check_measures_on_them_again(tmp_path):
+    bundle = export_bundle(trained(), tmp_path / "b", targets=["integer", "onnx"])
+    found = check_bundle(bundle, Progress(io.StringIO()))
+    assert found.failures == []
+    again = [c for c in found.comparisons if c.windows == len(trained().held_out.labels) and c.levels[0] == "L0"]
+    assert [c.levels for c in again] == [("L0", "L2"), ("L0", "L1")]

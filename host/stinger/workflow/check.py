@@ -31,6 +31,7 @@ from stinger_export.parity import (
     Parity,
     Samples,
     emlearn_parity,
+    held_out_parity,
     image_parity,
     onnx_parity,
     stock_header_parity,
@@ -59,17 +60,21 @@ class BundleCheck:
 
 
 def check_bundle(bundle: Bundle, progress: Progress) -> BundleCheck:
-    """Compare every level that there are tools for, over the bundle's own samples and its test vectors.
+    """Compare every level that there are tools for, over the bundle's own samples, test vectors and held-out windows.
 
     Raises:
         InputError: The bundle is damaged.
         LinkError: The firmware fails on the emulated board.
     """
     found = BundleCheck()
-    samples = Samples(bundle.model, exercise_stream(bundle.model))
+    samples = Samples(bundle.model, exercise_stream(bundle.model), bundle.model.held_out)
     graphs = [graph for graph in (bundle.onnx(), bundle.onnx_features()) if graph is not None]
     if graphs and not _available(require_onnxruntime, ("L1", "vectors-L1"), found):
         graphs = []
+    if samples.held_out is not None:
+        forms = [bundle.integer_model, *graphs[:1]]  # the graphs say the same, the first takes windows
+        measured = [held_out_parity(samples, form, bundle.max_loss) for form in forms if form is not None]
+        found.comparisons.extend(map(_as_comparison, measured))
     if "integer" in bundle.targets:
         found.comparisons.extend(_integer_levels(bundle, progress, found, onnx=bool(graphs)))
         del graphs[:1]  # L1 is among them
