@@ -7,11 +7,14 @@ from numpy.typing import NDArray
 
 from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.windows.replay import ReplayStream
+from stinger_export.forms import is_convolution
 
 _SEGMENTS = 32
 _FEWEST_SEGMENTS = 4
 #: Windows of a thousand samples overlap so much that fewer segments must do: most bytes of all windows together.
 _WINDOWS_BYTES = 2**26
+#: Of convolutions, of which one decision takes an emulated board longer than a hundred of any other model.
+_SEGMENTS_OF_CONVOLUTIONS = 6
 #: Segments that drive every sum to its limits: all lowest, all highest, alternating, silence.
 _EXTREMES = ((-32768, -32768), (32767, 32767), (-32768, 32767), (0, 0))
 
@@ -22,9 +25,10 @@ def usual_samples(spec: ModelSpec) -> int:
 
 
 def _segments(spec: ModelSpec) -> int:
+    most = _SEGMENTS_OF_CONVOLUTIONS if is_convolution(spec) else _SEGMENTS
     # Every four segments follow each other without a gap and complete five windows' lengths of windows.
     one = 5 * spec.window * spec.window * len(spec.channels) // 2
-    return max(_FEWEST_SEGMENTS, min(_SEGMENTS, _WINDOWS_BYTES // one))
+    return max(_FEWEST_SEGMENTS, min(most, _WINDOWS_BYTES // one))
 
 
 def exercise_stream(model: TrainedModel, seed: int = 1) -> ReplayStream:

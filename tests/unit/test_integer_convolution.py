@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,10 @@ from stinger.errors import InputError
 from stinger.link.board import Board
 from stinger.models.torch_net import TorchCNNClassifier
 from stinger.models.train import train
+from stinger.sessions.read import read_sessions
 from stinger.sessions.session import Channel
+from stinger.windows.cut import cut
+from stinger.windows.replay import stream_of
 from stinger.workflow.export_parts import parts_of
 from stinger_export.bundle import export_bundle, load_bundle
 from stinger_export.emlearn_header import to_emlearn
@@ -32,6 +36,7 @@ from stinger_export.integer.quantise import TARGET_LOSS, quantise
 from stinger_export.integer.store import load_integer, save_integer
 from stinger_virtual.transport import EmulatedTransport
 
+SESSION_B = Path(__file__).parents[1] / "data" / "session_b.bin"
 # classes, window, channels, filters, kernel
 SHAPES = [
     (2, 50, 6, (16, 32), 9),
@@ -286,3 +291,14 @@ def test_parts_add_up_to_what_was_measured():
         "layer 2 (144x32, 13 times, 8 bits)",
         "layer 3 (32x1, 8 bits)",
     ]
+
+
+def test_a_whole_session_with_recoil_stays_near_the_estimator():
+    session = read_sessions(SESSION_B)[0]
+    model = train(cut([session]), "torch-cnn", features="flatten", options={"filters": (8, 12), "epochs": 10}, folds=0)
+    windows = stream_of([(session, 0, len(session))]).windows(model.spec.window)[::3]
+    decisions = quantise(model).decide(windows)
+    expected = model.predict_proba_features(decisions.feature)
+    assert len(windows) > 7_000
+    assert np.abs(decisions.probability / ONE - expected).max() <= 0.03
+    assert np.mean(expected.argmax(axis=1) != decisions.label) <= 0.005

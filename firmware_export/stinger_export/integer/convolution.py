@@ -15,6 +15,9 @@ from stinger_export.integer.model import ONE, Convolutional, Layer, over_time
 from stinger_export.integer.rows import Matrix, finish_hidden, finish_last, quantise_rows, quantise_scaler
 
 _MAX_KERNEL = 255
+#: Room above the highest calibrated activation. Samples themselves reach no further in a whole session than in its
+#: windows, unlike the deviations and means of other features; a finer unit loses less.
+_HEADROOM = 4.0
 #: Numbers held at a time while ranges are taken from calibration windows.
 _BLOCK_VALUES = 1 << 22
 
@@ -97,7 +100,7 @@ def _quantised(
         layer, row_unit = quantise_rows(weight, bias, width, unit)
         blocks = _blocks(x, weight)
         highest = np.max([layer.accumulate(empty.patches(x[b])).max(axis=(0, 1)) for b in blocks], axis=0)
-        layer, unit = finish_hidden(layer, row_unit, highest)
+        layer, unit = finish_hidden(layer, row_unit, highest, _HEADROOM)
         x = np.concatenate([layer.hidden(empty.patches(x[b])).astype(np.int16) for b in blocks])
         layers.append(layer)
     layer, row_unit = quantise_rows(*layers_of[-1], unit)

@@ -52,19 +52,22 @@ def quantise_rows(weight: Matrix, bias: Matrix, bits: int, unit: float) -> tuple
     return layer, row_unit
 
 
-def finish_hidden(layer: Layer, row_unit: Matrix, highest: NDArray[np.int64]) -> tuple[Layer, float]:
+def finish_hidden(
+    layer: Layer, row_unit: Matrix, highest: NDArray[np.int64], headroom: float = _HEADROOM
+) -> tuple[Layer, float]:
     """Scale the outputs of a hidden layer.
 
     Args:
         layer: As `quantise_rows` makes it.
         row_unit: What one unit of each row's accumulator is worth.
         highest: Highest accumulator of each row on the calibration windows.
+        headroom: Room above that before outputs saturate.
 
     Returns:
         The layer, and what one unit of its outputs is worth.
     """
     peak = float((np.maximum(highest, 0) * row_unit).max())
-    unit = max(peak * _HEADROOM, 1e-6) / 32767
+    unit = max(peak * headroom, 1e-6) / 32767
     ratio = row_unit / unit
     pre = np.array([max(0, math.ceil(math.log2(32767 / r / 65535))) for r in ratio])
     return _with_output(layer, ratio, pre, most=16), unit
