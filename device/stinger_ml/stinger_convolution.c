@@ -42,7 +42,7 @@ void stinger_convolution_decide(const stinger_model *m, uint32_t *activation, st
     uint32_t *input = activation, *at = zeros(input, half * width);
     for (uint32_t i = 0; i < steps; i++, sample += width, at += width)
         stinger_scale(c->scaler, sample, width, at);
-    zeros(at, half * width + STINGER_STRIDE - 1u);
+    zeros(at, half * width + STINGER_STRIDE - 1u); /* over what padding wrote, too */
 
     /* A convolution that begins at one end of `activation` writes to the other. */
     for (; layer + 1 != last; layer++) {
@@ -51,8 +51,8 @@ void stinger_convolution_decide(const stinger_model *m, uint32_t *activation, st
         input = input == activation ? activation + STINGER_MAX_ACTIVATIONS - room(made, rows, c->kernel) : activation;
         at = zeros(input, half * rows);
         for (uint32_t i = 0; i < made; i++, from += 2u * width, at += rows)
-            stinger_layer_hidden(layer, from, at);
-        zeros(at, half * rows + STINGER_STRIDE - 1u); /* over what empty rows wrote, too */
+            stinger_layer_hidden(layer, from, stinger_sum(from, from + layer->inputs), at);
+        zeros(at, half * rows + STINGER_STRIDE - 1u); /* as above */
         steps = made;
         width = rows;
     }
@@ -60,17 +60,13 @@ void stinger_convolution_decide(const stinger_model *m, uint32_t *activation, st
     uint32_t sum[UNITS], output[UNITS], made = (steps + 1u) / 2u;
     zeros(sum, UNITS);
     for (uint32_t i = 0; i < made; i++, input += 2u * width) {
-        stinger_layer_hidden(layer, input, output);
+        stinger_layer_hidden(layer, input, stinger_sum(input, input + layer->inputs), output);
         for (unsigned k = 0; k < layer->rows; k++)
             sum[k] += output[k];
     }
     for (unsigned k = 0; k < layer->rows; k++)
         sum[k] = (2u * sum[k] + made) / (2u * made);
-    stinger_layer_last(last, sum, output);
-    for (unsigned k = 0; k < last->rows; k++)
-        d->score[k] = (int32_t)output[k];
-    d->scores = (uint8_t)last->rows;
-    stinger_probabilities(d);
+    stinger_layer_last(last, sum, stinger_sum(sum, sum + last->inputs), output, d);
 }
 
 #endif

@@ -31,20 +31,35 @@ void stinger_invariant_clear(stinger_stream *stream);
 void stinger_flatten(const stinger_stream *stream, int16_t *feature);
 void stinger_flatten_add(stinger_stream *stream, const int16_t *sample, uint16_t at, bool full);
 
+/* The integer root of m, which is at least 2^30: at most 2 too small, never too large. */
+uint32_t stinger_root_below(uint32_t m);
 /* 32 x 32 -> 64 bits. */
 uint64_t stinger_multiply(uint32_t a, uint32_t b);
+/* 2^30 / d, rounded, for d from 2^15 to 2^16. */
+uint32_t stinger_reciprocal(uint32_t d);
+/* floor(x / d) for d < 2^28 and a quotient below 2^16. */
+uint32_t stinger_quotient(uint32_t x, uint32_t d);
 /* floor(x / d) for d = 2 * window and the stream's reciprocal. */
 uint32_t stinger_divide(uint32_t x, uint32_t d, uint32_t reciprocal);
+
 /* At most 32767. */
-int16_t stinger_limit(uint32_t x);
+static inline int16_t stinger_limit(uint32_t x) {
+    return (int16_t)(x > 32767u ? 32767u : x);
+}
 
 /* n rounded up to whole strides. */
 #define STINGER_PADDED(n) (((n) + STINGER_STRIDE - 1) / STINGER_STRIDE * STINGER_STRIDE)
 
-/* Scale inputs, and run one layer, a hidden or the last one: its output has room for a multiple of four rows. */
-void stinger_scale(const stinger_scaler *scaler, const int16_t *feature, unsigned features, uint32_t *output);
-void stinger_layer_hidden(const stinger_layer *layer, const uint32_t *input, uint32_t *output);
-void stinger_layer_last(const stinger_layer *layer, const uint32_t *input, uint32_t *output);
+/* The layers of networks. Outputs have room for a multiple of STINGER_STRIDE, and are padded to it. */
+/* Features to inputs; returns their sum. */
+uint32_t stinger_scale(const stinger_scaler *scaler, const int16_t *feature, unsigned features, uint32_t *output);
+/* The sum of inputs, whose number is a multiple of STINGER_STRIDE. */
+uint32_t stinger_sum(const uint32_t *input, const uint32_t *end);
+/* One hidden layer, of inputs with that sum; returns the sum of its outputs. */
+uint32_t stinger_layer_hidden(const stinger_layer *layer, const uint32_t *input, uint32_t sum, uint32_t *output);
+/* The last layer, to the scores and probabilities of a decision; `output` is for what lies between. */
+void stinger_layer_last(const stinger_layer *layer, const uint32_t *input, uint32_t sum, uint32_t *output,
+                        stinger_decision *decision);
 
 /* Whether the layers of a convolutional model fit each other and this build. */
 bool stinger_convolution_fits(const stinger_model *model);

@@ -22,12 +22,13 @@ static uint32_t exp_negative(uint32_t d) {
 static void two_classes(stinger_decision *d) {
     int32_t logit = d->score[0];
     uint32_t likely = STINGER_ONE + exp_negative((uint32_t)(logit < 0 ? -logit : logit));
-    likely = ((UINT32_C(1) << 30) + likely / 2u) / likely;
+    likely = stinger_reciprocal(likely);
     d->label = logit > 0;
     d->probability[d->label] = (uint16_t)likely;
     d->probability[1 - d->label] = (uint16_t)(STINGER_ONE - likely);
 }
 
+#if STINGER_MAX_CLASSES > 2
 static void many_classes(stinger_decision *d) {
     uint32_t power[STINGER_MAX_CLASSES], total = 0;
     unsigned best = 0;
@@ -39,13 +40,17 @@ static void many_classes(stinger_decision *d) {
         total += power[k];
     }
     for (unsigned k = 0; k < d->classes; k++)
-        d->probability[k] = (uint16_t)((power[k] * STINGER_ONE + total / 2u) / total);
+        d->probability[k] = (uint16_t)stinger_quotient(power[k] * STINGER_ONE + total / 2u, total);
     d->label = (uint8_t)best;
 }
+#endif
 
 void stinger_probabilities(stinger_decision *d) {
-    if (d->scores == 1u)
-        two_classes(d);
-    else
+#if STINGER_MAX_CLASSES > 2
+    if (d->scores != 1u) {
         many_classes(d);
+        return;
+    }
+#endif
+    two_classes(d);
 }

@@ -48,6 +48,9 @@
 #ifndef STINGER_WITH_NETWORKS
 #define STINGER_WITH_NETWORKS 1 /* 0 leaves their code out, and refuses such models */
 #endif
+#ifndef STINGER_WITH_WEIGHTS16
+#define STINGER_WITH_WEIGHTS16 1 /* layers with weights of 16 bits */
+#endif
 #ifndef STINGER_WITH_FORESTS
 #define STINGER_WITH_FORESTS 1
 #endif
@@ -114,10 +117,17 @@ typedef struct {
     uint8_t post;
 } stinger_row;
 
+/* Before the definition of an array: it begins at a multiple of four. Weights are read as words on the Cortex-M0+. */
+#if defined(__GNUC__)
+#define STINGER_ALIGNED __attribute__((aligned(4)))
+#else
+#define STINGER_ALIGNED
+#endif
+
 /*
  * A dense layer: int8 or int16 weights, stored without sign, in groups of four rows: for each input, the weights of
  * the four. Rows are padded with weights of 0 to a multiple of STINGER_STRIDE inputs, layers with empty rows to a
- * multiple of four.
+ * multiple of four. They begin at a multiple of four bytes.
  */
 typedef struct {
     const uint8_t *weight8;   /* each weight + 128; or NULL when weight16 is used */
@@ -237,13 +247,19 @@ typedef struct {
     int16_t feature[STINGER_MAX_FEATURES];     /* the feature vector behind the decision */
 } stinger_decision;
 
+/* Private: the ring of samples is cut into blocks, about as many as each has samples, whose maxima are kept. */
+#define STINGER_BLOCK_SHIFT (STINGER_MAX_WINDOW <= 64 ? 3 : STINGER_MAX_WINDOW <= 256 ? 4 : 5)
+#define STINGER_BLOCK (1 << STINGER_BLOCK_SHIFT)
+#define STINGER_BLOCKS ((STINGER_MAX_WINDOW + STINGER_BLOCK - 1) / STINGER_BLOCK)
+#define STINGER_RING (STINGER_BLOCKS * STINGER_BLOCK) /* what is beyond the window stays 0 */
+
 /* Private: running sums over the window of one channel, or of one triad's magnitude. */
 typedef struct {
     uint64_t squares;
     int32_t sum;
     uint32_t absolute;
     uint16_t max;
-    uint16_t max_age; /* samples since the current maximum came in */
+    uint16_t block_max[(STINGER_BLOCKS + 7) / 8 * 8];
 } stinger_running;
 
 #if STINGER_WITH_INVARIANT
@@ -278,8 +294,8 @@ typedef struct {
 /* All state of one stream. Treat as opaque; static allocation is the intended use. */
 typedef struct {
     const stinger_model *model;
-    int16_t sample[STINGER_MAX_WINDOW][STINGER_MAX_CHANNELS];
-    uint16_t magnitude[STINGER_MAX_WINDOW][STINGER_MAX_TRIADS];
+    int16_t sample[STINGER_RING][STINGER_MAX_CHANNELS];
+    uint16_t magnitude[STINGER_RING][STINGER_MAX_TRIADS];
     stinger_running channel[STINGER_MAX_CHANNELS];
     stinger_running triad[STINGER_MAX_TRIADS];
 #if STINGER_WITH_COUPLED
@@ -291,7 +307,9 @@ typedef struct {
         stinger_length all, steps, changes, first, second; /* of a window, and of its halves */
     } length;
 #endif
-    uint32_t reciprocal; /* floor(2^32 / (2 * window)) */
+    uint32_t reciprocal; /* floor((2^32 - 1) / (2 * window)) */
+    uint16_t scaled;     /* about 2^(15 + bits) / window, not above it */
+    uint8_t bits;        /* of window */
     uint32_t last_t_us;
     uint16_t count; /* samples in the window, up to model->window */
     uint16_t next;  /* ring position of the next sample */

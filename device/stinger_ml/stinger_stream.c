@@ -53,14 +53,16 @@ static bool fits(const stinger_model *m) {
         return false;
 #endif
     if (m->network != NULL)
-        for (unsigned l = 0; l < m->network->layer_count; l++)
-            if (m->network->layers[l].rows > STINGER_MAX_UNITS)
+        for (unsigned l = 0; l < m->network->layer_count; l++) {
+            const stinger_layer *layer = &m->network->layers[l];
+            if (layer->rows > STINGER_MAX_UNITS || (!STINGER_WITH_WEIGHTS16 && layer->weight8 == NULL))
                 return false;
+        }
     return true;
 }
 
 static void clear(stinger_stream *s) {
-    static const stinger_running empty = {0, 0, 0, 0, 0};
+    static const stinger_running empty;
     for (unsigned c = 0; c < STINGER_MAX_CHANNELS; c++)
         s->channel[c] = empty;
     for (unsigned t = 0; t < STINGER_MAX_TRIADS; t++)
@@ -76,14 +78,36 @@ static void clear(stinger_stream *s) {
     s->next = 0;
 }
 
+/* What divisions by the window need. */
+static void set_window(stinger_stream *s, uint32_t window) {
+    uint32_t d = 2u * window, high = stinger_quotient(0xFFFFu, d), rest = 0xFFFFu - high * d;
+    unsigned bits = 0;
+    while (window >> bits != 0)
+        bits++;
+    s->bits = (uint8_t)bits;
+    s->reciprocal = (high << 16) + stinger_quotient((rest << 16) + 0xFFFFu, d);
+    s->scaled = (uint16_t)(s->reciprocal >> (16u - bits));
+}
+
+/* The blocks of the ring are looked at as a whole, though the window may end within one. */
+static void clear_ring(stinger_stream *s) {
+    for (unsigned i = 0; i < STINGER_RING; i++) {
+        for (unsigned c = 0; c < STINGER_MAX_CHANNELS; c++)
+            s->sample[i][c] = 0;
+        for (unsigned t = 0; t < STINGER_MAX_TRIADS; t++)
+            s->magnitude[i][t] = 0;
+    }
+}
+
 bool stinger_stream_init(stinger_stream *s, const stinger_model *model) {
     clear(s);
+    clear_ring(s);
     s->last_t_us = 0;
     s->policy.phase = 0;
     s->model = fits(model) ? model : NULL;
     if (s->model == NULL)
         return false;
-    s->reciprocal = UINT32_MAX / (2u * (uint32_t)model->window);
+    set_window(s, model->window);
 #if STINGER_WITH_INVARIANT
     if (stinger_is_invariant(model))
         stinger_invariant_init(s);

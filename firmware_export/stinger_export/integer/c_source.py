@@ -51,6 +51,7 @@ def limits_header(model: IntegerModel) -> str:
         f"#define STINGER_MAX_UNITS {max(rows)}",
         f"#define STINGER_MAX_ACTIVATIONS {taken}",
         f"#define STINGER_WITH_NETWORKS {int(isinstance(body, Network))}",
+        f"#define STINGER_WITH_WEIGHTS16 {int(_has_weights16(body))}",
         f"#define STINGER_WITH_FORESTS {int(isinstance(body, Forest))}",
         f"#define STINGER_WITH_BOOSTED {int(isinstance(body, Boosted))}",
         f"#define STINGER_WITH_CONVOLUTIONS {int(isinstance(body, Convolutional))}",
@@ -62,6 +63,10 @@ def limits_header(model: IntegerModel) -> str:
         "#endif",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _has_weights16(body: Body) -> bool:
+    return isinstance(body, Network | Convolutional) and any(layer.weight.dtype == np.int16 for layer in body.layers)
 
 
 def model_source(model: IntegerModel) -> str:
@@ -132,7 +137,7 @@ def _layer_arrays(i: int, layer: Layer) -> str:
     rows += [(0, 0, 0, 1)] * (-len(rows) % ROW_GROUP)
     entries = _braces(f"{{{bias}, {scale}, {pre}, {post}}}" for bias, scale, pre, post in rows)
     weights = _array(f"layer{i}_weight", stored_weights(layer.weight))
-    return f"{weights}\nstatic const stinger_row layer{i}_row[] = {entries};"
+    return f"STINGER_ALIGNED {weights}\nstatic const stinger_row layer{i}_row[] = {entries};"
 
 
 def _layer_entry(i: int, layer: Layer) -> str:

@@ -73,7 +73,9 @@ _CODE: Mapping[str, int] = {
 _RECORD = 110
 #: Bytes of a stream's state before its samples and magnitudes, and behind its running sums.
 _STREAM_HEAD, _STREAM_TAIL, _STEPS, _INVARIANT = 4, 48, 24, 192
-_RUNNING, _SCALER, _ROW, _LAYER, _NODE = 24, 8, 8, 16, 8
+_SCALER, _ROW, _LAYER, _NODE = 8, 8, 16, 8
+#: Of a running sum, without the maxima of its blocks, of which there are a multiple of eight.
+_RUNNING = 18
 
 
 @dataclass(frozen=True)
@@ -210,12 +212,15 @@ def _flash(model: IntegerModel) -> int:
 def _ram(model: IntegerModel) -> int:
     spec, body = model.spec, model.body
     channels, triads = len(spec.channels), max(1, len(spec.feature_set.triads))
-    values = _STREAM_HEAD + 2 * spec.window * (channels + triads)
+    block = 8 if spec.window <= 64 else 16 if spec.window <= 256 else 32  # STINGER_BLOCK
+    blocks = -(-spec.window // block)
+    values = _STREAM_HEAD + 2 * blocks * block * (channels + triads)
+    running = _RUNNING + 2 * (blocks + -blocks % 8)
     more = _STEPS if spec.features == "coupled" else 0
     if _invariant(spec):
         more = _INVARIANT + 2 * spec.window
     more += -more % 8
-    total = values + -values % 8 + _RUNNING * (channels + triads) + more + _STREAM_TAIL
+    total = values + -values % 8 + (running + -running % 8) * (channels + triads) + more + _STREAM_TAIL
     if not isinstance(body, Convolutional):
         return total
     total += 4 * activations(spec.window, channels, [len(layer.bias) for layer in body.layers[:-1]], body.kernel)
