@@ -35,13 +35,15 @@ def require_exportable(spec: ModelSpec) -> None:
     """Refuse a model that has no form on the device, before anything is made of it.
 
     Raises:
-        InputError: Its family has none, or the device does not compute its features.
+        InputError: Its family has none, its family and its features do not go together, or the device does not compute
+            those.
     """
     known = (*NETWORKS, *FORESTS, *BOOSTED, *CONVOLUTIONS)
     if spec.family not in known:
         raise InputError(
             f"model {spec.name} cannot be exported: {spec.family} has no integer form; train one of {', '.join(known)}"
         )
+    _require_taken(spec)
     require_on_device(spec.features)
 
 
@@ -56,10 +58,14 @@ def require_onnx(spec: ModelSpec) -> None:
         raise InputError(
             f"model {spec.name} cannot be exported: {spec.family} has no ONNX form; train one of {', '.join(known)}"
         )
+    _require_taken(spec)
+
+
+def _require_taken(spec: ModelSpec) -> None:
     try:
         family(spec.family).check_features(spec.features)
     except UsageError as error:
-        raise InputError(f"model {spec.name} cannot be exported: {error}") from error
+        raise InputError(f"model {spec.name} cannot be exported: {error}; train it anew") from error
 
 
 def portable(model: TrainedModel) -> Any:

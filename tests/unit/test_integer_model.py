@@ -114,6 +114,21 @@ def test_weights_that_cannot_be_represented_are_refused():
         quantise(replace(model, spec=replace(model.spec, family="unknown")))
 
 
+@pytest.mark.parametrize("family", ["logreg", "mlp"])
+def test_a_network_that_learnt_nothing_answers_the_same_everywhere(family):
+    """Weights of next to nothing, as ridge gives them where the features say nothing of the class."""
+    model = train(DATASETS[2], family)
+    classifier = model.estimator[1]
+    if family == "logreg":
+        classifier.coef_, classifier.intercept_ = classifier.coef_ * 1e-12, np.zeros(1)
+    else:
+        classifier.coefs_ = [weight * 1e-12 for weight in classifier.coefs_]
+        classifier.intercepts_ = [np.zeros_like(bias) for bias in classifier.intercepts_]
+    windows = DATASETS[2].windows
+    decided = quantise(model).decide(windows)
+    assert np.abs(decided.probability / ONE - model.predict_proba(windows)).max() <= 1e-3
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_model_gives_the_same_bytes(case, tmp_path):
     first, second = quantise(MODELS[case]), quantise(train(DATASETS[case[0]], case[1]))
