@@ -17,6 +17,7 @@ from stinger_export.integer.model import Boosted, Convolutional, Forest, Integer
 
 _ROW, _LAYER, _SCALER, _NODE = 8, 16, 8, 8
 _LARGEST_TREES = 3
+_TREE_WORK = ("tree", "step", "leaf value", "short tree", "short step")
 _FEATURE_WORK = (
     "summary channel",
     "rich channel",
@@ -102,7 +103,7 @@ def _trees(body: Forest | Boosted, estimate: dict[str, float] | None) -> list[Pa
     parts = [Part(f"tree {tree} ({sizes[tree]:,} nodes)", _NODE * sizes[tree]) for tree in largest]
     if len(sizes) > len(largest):
         parts.append(Part(f"the other {len(sizes) - len(largest)} trees ({others:,} nodes)", _NODE * others))
-    work = None if estimate is None else round(sum(estimate.get(n, 0.0) for n in ("tree", "step", "leaf value")))
+    work = None if estimate is None else round(sum(estimate.get(name, 0.0) for name in _TREE_WORK))
     return [*parts, Part(f"leaves and roots of all {len(sizes)} trees", body.leaves.nbytes + 2 * len(sizes), 0, work)]
 
 
