@@ -1,0 +1,90 @@
+"""Cycles of the emulated Cortex-M0+, which are the same every time, held to budgets; and its answers, to numpy's.
+
+The streams drive each part to its worst: maxima that leave the window with every sample, sums at their limits, roots of
+every size. Every compiler for the board that is installed is held to the same budgets.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from toy import toy_dataset
+
+from stinger.check.compare import compare_exactly
+from stinger.link.board import Board
+from stinger.models.train import train
+from stinger.windows.replay import ReplayStream
+from stinger_export.firmware import build_firmware
+from stinger_export.integer.c_source import write_c_source
+from stinger_export.integer.quantise import quantise
+from stinger_virtual.transport import EmulatedTransport
+
+WINDOW, CHANNELS = 50, 6
+COMPILERS = ("zig", "gcc") if shutil.which("arm-none-eabi-gcc") else ("zig",)
+#: Most cycles from a sample to its decision, features included: on average over a person's motion, and ever.
+#: `features` is a tree that asks one question, which takes about 200 of its cycles.
+BUDGETS = {
+    "features": (4_000, 5_300),
+    "logreg": (5_500, 6_900),
+    "mlp": (25_700, 27_000),
+    "rf": (8_000, 8_900),
+}
+FAMILY = {"features": ("dt", {"max_depth": 1})}
+
+
+def streams(dataset, length: int = 250) -> dict[str, np.ndarray]:
+    """Samples of each kind, int16, shape ``(length, channels)``."""
+    rng = np.random.default_rng(4)
+    i, every = np.arange(length)[:, None], np.ones(CHANNELS, dtype=np.int64)
+    kinds = {
+        "usual": dataset.windows.reshape(-1, CHANNELS)[: 2 * length],
+        "lowest": np.full((length, CHANNELS), -32768),
+        "alternating": np.where(i % 2, 32767, -32768) * every,
+        "constant": np.full((length, CHANNELS), -1234),
+        "zero": np.zeros((length, CHANNELS)),
+        "falling": (32767 - i * 97) * every,
+        "falling below zero": (i * 97 - 32768) * every,
+        "rising": (i * 97) * every,
+        "saw": (32767 - i % WINDOW * 611) * every,
+        "noise": rng.integers(-32768, 32768, (length, CHANNELS)),
+        "small noise": rng.integers(-3, 4, (length, CHANNELS)),
+        "spikes": np.where(rng.random((length, CHANNELS)) < 0.02, rng.choice([-32768, 32767], (length, CHANNELS)), 7),
+    }
+    return {name: np.clip(x, -32768, 32767).astype(np.int16) for name, x in kinds.items()}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return toy_dataset(window=WINDOW, channels=CHANNELS)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", BUDGETS)
+def test_decisions_keep_their_budget_and_equal_numpys(dataset, name, compiler, tmp_path, monkeypatch):
+    monkeypatch.setenv("STINGER_CROSS", compiler)
+    family, options = FAMILY.get(name, (name, None))
+    integer = quantise(train(dataset, family, options=options, folds=0))
+    write_c_source(integer, tmp_path / "model")
+    firmware = build_firmware(tmp_path / "model", tmp_path / "firmware")
+    assert firmware.model_ram_bytes <= 2048
+    kinds = streams(dataset)
+    samples = np.concatenate(list(kinds.values()))
+    gap = np.zeros(len(samples), dtype=bool)
+    gap[np.cumsum([0, *map(len, kinds.values())])[:-1]] = True
+    stream = ReplayStream(
+        samples, np.cumsum(np.where(gap, 20, 1)).astype(np.int64) * dataset.period_us, gap, dataset.period_us
+    )
+    with Board(EmulatedTransport(firmware.bin.read_bytes())) as board:
+        board.hello()
+        result = board.replay(stream.samples, stream.t_us, stream.gap_before)
+
+    ready = stream.ready(WINDOW)
+    assert compare_exactly(("L2", "L4"), integer.decide(stream.windows(WINDOW)), ready, result).failure is None
+    assert ready.sum() > 2500
+    kind = np.repeat(list(kinds), [len(x) for x in kinds.values()])
+    worst = {k: int(result.cycles[ready & (kind == k)].max()) for k in kinds}
+    usual, ever = BUDGETS[name]
+    assert result.cycles[ready & (kind == "usual")].mean() <= usual
+    assert max(worst.values()) <= ever, worst
