@@ -42,6 +42,29 @@ def host(
 
 
 @app.command()
+def device(
+    model: Annotated[list[str] | None, typer.Option(help="Family; repeatable. Default: logreg mlp rf.")] = None,
+    features: Annotated[str, typer.Option(help="Feature set.")] = "rich",
+    minutes: Annotated[float, typer.Option(help="Length of the synthetic session to train on.")] = 8.0,
+    samples: Annotated[int, typer.Option(min=100, help="Samples of each stream that are replayed.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the session and of training.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Measure models on the emulated board: cycles per decision, usual and worst, flash and RAM."""
+    from stinger.workflow import bench_device
+
+    options = bench_device.DeviceBenchOptions(
+        families=tuple(model or bench_device.FAMILIES), features=features, minutes=minutes, samples=samples, seed=seed
+    )
+    rows = bench_device.bench_device(options, to_stderr())
+    if json:
+        print_json({"rows": rows})
+        return
+    print_table(*bench_device.table(rows))
+    typer.echo(f"\n{rows[0]['compiler']}; {options.features} features of an emulated RP2040")
+
+
+@app.command()
 def streaming(
     style: Annotated[
         list[str] | None, typer.Option(help="Who plays; repeatable. Default: standard steady nervous runner rapid.")
