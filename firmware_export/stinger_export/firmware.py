@@ -70,13 +70,16 @@ class Firmware:
     compiler: str
 
 
-def build_firmware(model_dir: Path, output_dir: Path, board: str = "emulated_rp2040") -> Firmware:
+def build_firmware(
+    model_dir: Path, output_dir: Path, board: str = "emulated_rp2040", *, any_model: bool = False
+) -> Firmware:
     """Compile and link the firmware with a model in it.
 
     Args:
         model_dir: Holds ``stinger_model_data.c`` and ``stinger_limits.h``, as exported.
         output_dir: Receives ``firmware.elf``, ``firmware.bin`` and ``firmware.uf2``.
         board: One of `BOARDS`.
+        any_model: It can also run uploaded models of other families and sizes, and is larger for it.
 
     Raises:
         UsageError: No such board.
@@ -91,7 +94,7 @@ def build_firmware(model_dir: Path, output_dir: Path, board: str = "emulated_rp2
     script = device_sources() / "boards" / board / "link.ld"
     elf = output_dir / "firmware.elf"
     with tempfile.TemporaryDirectory(prefix="stinger-build-") as folder, atomic_output(elf) as temporary:
-        objects = _compile(compiler, sources, model_dir, Path(folder))
+        objects = _compile(compiler, sources, model_dir, Path(folder), any_model)
         link: list[str | Path] = [
             *_M0PLUS[compiler.kind],
             "-O2",
@@ -110,13 +113,14 @@ def build_firmware(model_dir: Path, output_dir: Path, board: str = "emulated_rp2
     return firmware
 
 
-def build_native(model_dir: Path, output_dir: Path, sanitize: bool = False) -> Path:
+def build_native(model_dir: Path, output_dir: Path, sanitize: bool = False, *, any_model: bool = False) -> Path:
     """Compile the firmware's application into a program that talks on its standard streams.
 
     Args:
         model_dir: As for `build_firmware`.
         output_dir: Receives ``firmware-native``.
         sanitize: Stop at the first undefined behaviour or bad memory access.
+        any_model: As for `build_firmware`.
 
     Returns:
         The program.
@@ -131,7 +135,7 @@ def build_native(model_dir: Path, output_dir: Path, sanitize: bool = False) -> P
         _application(model_dir, "native"),
         program,
         include=_include(model_dir),
-        defines=_defines(),
+        defines=_defines(any_model),
         flags=_SANITIZERS if sanitize else (),
     )
     return program
@@ -154,18 +158,19 @@ def _include(model_dir: Path) -> list[Path]:
     return [model_dir, device / "stinger_ml", device / "boards" / "common"]
 
 
-def _defines() -> dict[str, str | int | None]:
+def _defines(any_model: bool) -> dict[str, str | int | None]:
     try:
         release = version("stinger-ml")
     except PackageNotFoundError:
         release = "development"
-    return {"STINGER_LIMITS_H": f'"{_MODEL_FILES[1]}"', "STINGER_FIRMWARE_VERSION": f'"{release}"'}
+    limits = "app_limits.h" if any_model else _MODEL_FILES[1]
+    return {"STINGER_LIMITS_H": f'"{limits}"', "STINGER_FIRMWARE_VERSION": f'"{release}"'}
 
 
-def _compile(compiler: Compiler, sources: list[Path], model_dir: Path, folder: Path) -> list[Path]:
+def _compile(compiler: Compiler, sources: list[Path], model_dir: Path, folder: Path, any_model: bool) -> list[Path]:
     """Compile each source on its own: the linker script tells objects apart by their names."""
     flags = [*_M0PLUS[compiler.kind], *_FREESTANDING, *STRICT]
-    flags += common_arguments([file.parent for file in sources], _include(model_dir), _defines())
+    flags += common_arguments([file.parent for file in sources], _include(model_dir), _defines(any_model))
 
     def compile_one(source: Path) -> Path:
         origin = "model" if source.parent == model_dir else source.parent.name

@@ -74,15 +74,15 @@ def write_model(folder: Path) -> Path:
 
 
 @cache
-def native(*, sanitize: bool = False) -> Path:
+def native(*, sanitize: bool = False, any_model: bool = False) -> Path:
     """The firmware with this model as a program; built once."""
-    return build_native(_model(), _folder("native", sanitize), sanitize=sanitize)
+    return build_native(_model(), _folder("native", sanitize, any_model), sanitize=sanitize, any_model=any_model)
 
 
 @cache
-def firmware() -> Firmware:
+def firmware(*, any_model: bool = False) -> Firmware:
     """The firmware with this model for the emulated board; built once."""
-    return build_firmware(_model(), _folder("board"))
+    return build_firmware(_model(), _folder("board", any_model), any_model=any_model)
 
 
 @cache

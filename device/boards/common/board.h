@@ -42,6 +42,23 @@ uint32_t board_cycles(void);
 /* Take a live sample of `channels` values, if one is there. */
 bool board_sensor_read(board_sample *sample, uint8_t channels);
 
+/*
+ * The stretch of flash that is kept for models, and what changes it: whole sectors are erased, whole units programmed.
+ * Places count from its beginning. These may take as long as the flash does; `sync` returns when all of it would
+ * outlive a power cut.
+ */
+typedef struct {
+    const uint8_t *mapped; /* where it is read; at a multiple of four */
+    uint32_t size;         /* 0: there is none */
+    uint32_t sector_size;
+    uint32_t program_size;
+} board_flash_area;
+
+const board_flash_area *board_flash(void);
+bool board_flash_erase(uint32_t at);
+bool board_flash_program(uint32_t at, const void *from, uint32_t size);
+bool board_flash_sync(void);
+
 /* Bytes of stack never used so far, or -1 when the board cannot tell. */
 int32_t board_stack_free(void);
 

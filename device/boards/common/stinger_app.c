@@ -1,6 +1,7 @@
 /* The firmware application, driven by polling; see stinger_app.h. */
 #include "stinger_app.h"
 
+#include "app.h"
 #include "board.h"
 #include "stinger_frame.h"
 #include "text.h"
@@ -10,10 +11,10 @@
 #endif
 
 #define COMMAND_MAX 63
+#define LINE_MAX 96 /* of a short reply */
 #define BYTES_PER_POLL 256
-#define REPLY_MAX 1792 /* the longest reply: MLHELLO */
+#define REPLY_MAX 1984 /* the longest reply: MLHELLO */
 #define FRAME_TIMEOUT_US 250000u    /* of silence, for a frame to be complete */
-#define REPLAY_TIMEOUT_US 10000000u /* of silence, for a replay to go on */
 #define SAMPLE_FIXED 6
 #define DECISION_FIXED 18
 #define DECISION_MAX (DECISION_FIXED + 6 * STINGER_MAX_CLASSES)
@@ -48,13 +49,17 @@ static struct {
     uint32_t last_byte_us;
 } app;
 
-static void reply(const char *line) {
-    char buffer[COMMAND_MAX + 1];
+void app_reply(const char *line) {
+    char buffer[LINE_MAX];
     text out = {buffer, sizeof buffer, 0, false};
     text_put(&out, "[ml] ");
     text_put(&out, line);
     text_put(&out, "\r\n");
-    if (!board_write((const uint8_t *)buffer, out.size)) {
+    app_send(&out);
+}
+
+void app_send(const text *line) {
+    if (!board_write((const uint8_t *)line->buffer, line->size)) {
         app.dropped++;
     }
 }
@@ -130,6 +135,7 @@ static void hello(void) {
     put_field(&out, ",\"clock_hz\":", board.clock_hz);
     text_put(&out, board.has_sensor ? ",\"sensor\":true" : ",\"sensor\":false");
     put_model(&out, app.model);
+    models_put_hello(&out);
     put_field(&out, ",\"limits\":{\"replay_in_flight\":", STINGER_REPLAY_IN_FLIGHT);
     put_field(&out, ",\"max_body\":", STINGER_BODY_MAX);
     put_field(&out, "},\"counters\":{\"dropped\":", app.dropped);
@@ -141,13 +147,40 @@ static void hello(void) {
     }
     text_put(&out, "}\r\n");
     if (out.overflow) {
-        reply("ERROR: the model's names are too long");
-    } else if (!board_write((const uint8_t *)buffer, out.size)) {
-        app.dropped++;
+        app_reply("ERROR: the model's names are too long");
+    } else {
+        app_send(&out);
     }
 }
 
+const stinger_model *app_model(void) {
+    return app.model;
+}
+
+bool app_idle(void) {
+    return app.mode == MODE_IDLE;
+}
+
+void app_stop(void) {
+    app.mode = MODE_IDLE;
+    bench_stop();
+}
+
+/* A stream goes on with the new model, unless its samples are of another shape. */
+bool app_run(const stinger_model *model) {
+    if (!stinger_stream_init(&stinger_app_stream, model) && app.model != NULL) {
+        stinger_stream_init(&stinger_app_stream, app.model);
+        return false;
+    }
+    if (app.mode != MODE_STREAM || model->channels != app.model->channels) {
+        app_stop();
+    }
+    app.model = model;
+    return true;
+}
+
 static void start(app_mode mode) {
+    bench_stop();
     stinger_stream_init(&stinger_app_stream, app.model);
     app.mode = mode;
     app.session++;
@@ -163,40 +196,45 @@ static void command_replay(const char *argument) {
     uint32_t total;
     if (!text_parse_unsigned(argument, &total) || total == 0) {
         app.mode = MODE_IDLE;
-        reply("MLREPLAY_ERR args");
+        app_reply("MLREPLAY_ERR args");
         return;
     }
     start(MODE_REPLAY);
     app.replay_total = total;
-    reply("MLREPLAY_READY");
+    app_reply("MLREPLAY_READY");
 }
 
 static void command_stream(const char *argument) {
     if (text_equal(argument, "START")) {
         if (board.has_sensor) {
             start(MODE_STREAM);
-            reply("MLSTREAM_ON");
+            app_reply("MLSTREAM_ON");
         } else {
-            reply("MLSTREAM_ERR no sensor");
+            app_reply("MLSTREAM_ERR no sensor");
         }
     } else if (text_equal(argument, "STOP")) {
         app.mode = MODE_IDLE;
-        reply("MLSTREAM_OFF");
+        app_reply("MLSTREAM_OFF");
     } else {
-        reply("MLSTREAM_ERR args");
+        app_reply("MLSTREAM_ERR args");
     }
 }
 
 static void command(const char *line) {
     const char *argument;
+    if (app.mode == MODE_REPLAY && text_after(line, "MLMODEL_") != NULL) {
+        app.mode = MODE_IDLE;
+    }
     if (text_equal(line, "MLHELLO")) {
         hello();
     } else if ((argument = text_after(line, "MLREPLAY ")) != NULL) {
         command_replay(argument);
     } else if ((argument = text_after(line, "MLSTREAM ")) != NULL) {
         command_stream(argument);
+    } else if (models_command(line) || log_command(line) || bench_command(line)) {
+        return;
     } else if (text_after(line, "ML") != NULL) {
-        reply("ERROR: unknown command");
+        app_reply("ERROR: unknown command");
     }
 }
 
@@ -280,8 +318,12 @@ static void take_frame(const stinger_frame *frame) {
 static bool take_bytes(void) {
     uint32_t taken = 0;
     int byte;
-    while (taken < BYTES_PER_POLL && (byte = board_read_byte()) >= 0) {
+    while (taken < BYTES_PER_POLL && !log_sending() && (byte = board_read_byte()) >= 0) {
         taken++;
+        if (models_uploading()) {
+            models_take((uint8_t)byte);
+            continue;
+        }
         switch (stinger_reader_push(&app.reader, (uint8_t)byte)) {
         case STINGER_GOT_LINE:
             command(app.reader.line);
@@ -301,9 +343,10 @@ static bool take_bytes(void) {
     if (silent_us >= FRAME_TIMEOUT_US) {
         stinger_reader_silence(&app.reader);
     }
-    if (app.mode == MODE_REPLAY && silent_us >= REPLAY_TIMEOUT_US) {
+    models_silence(silent_us);
+    if (app.mode == MODE_REPLAY && silent_us >= APP_SILENCE_US) {
         app.mode = MODE_IDLE;
-        reply("MLREPLAY_ERR timeout");
+        app_reply("MLREPLAY_ERR timeout");
     }
     return false;
 }
@@ -317,6 +360,7 @@ static bool take_sensor(void) {
     if (channels > STINGER_MAX_CHANNELS || !board_sensor_read(&sample, channels)) {
         return false;
     }
+    log_sample(&sample, channels);
     if (app.mode == MODE_STREAM) {
         uint32_t sequence = app.expected++;
         uint8_t *at = stinger_put32(payload, sample.t_us);
@@ -332,15 +376,16 @@ static bool take_sensor(void) {
 }
 
 void stinger_app_init(const stinger_model *model) {
-    app.model = model;
     app.mode = MODE_IDLE;
     app.session = 0;
     stinger_reader_init(&app.reader, COMMAND_MAX);
-    stinger_stream_init(&stinger_app_stream, model);
+    app.model = NULL;
+    models_init(model);
 }
 
 bool stinger_app_poll(void) {
     bool had_bytes = take_bytes();
     bool had_sample = take_sensor();
-    return had_bytes || had_sample;
+    bool had_work = log_poll() || bench_poll();
+    return had_bytes || had_sample || had_work;
 }

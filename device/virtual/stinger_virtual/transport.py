@@ -21,10 +21,11 @@ class EmulatedTransport:
 
     Args:
         image: Firmware, as for `EmulatedBoard`.
+        flash: What its flash held before, likewise.
     """
 
-    def __init__(self, image: bytes) -> None:
-        self.board = EmulatedBoard(image)
+    def __init__(self, image: bytes, flash: bytes | None = None) -> None:
+        self.board = EmulatedBoard(image, flash)
         self._closed = False
 
     def write(self, data: bytes) -> None:

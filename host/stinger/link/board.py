@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+import zlib
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,7 +14,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from stinger.errors import LinkError
+from stinger.errors import LinkError, UsageError
 from stinger.link.frames import REPLY_PREFIX, Frame, FrameReader, TextLine
 from stinger.link.info import BoardInfo, parse_hello
 from stinger.link.messages import Decision, FrameType, Sample
@@ -21,6 +22,20 @@ from stinger.link.replay import Replay, ReplayResult
 from stinger.link.transport import Transport
 
 _HELLO_RETRY_S = 1.0
+#: As users of the stock tools send models.
+_UPLOAD_CHUNK = 512
+#: What the board says of a model that it does not take, and what to do.
+_REFUSALS = {
+    "foreign": "it is no model image of version 2; export the model again",
+    "damaged": "it is damaged; export the model again",
+    "malformed": "it makes no sense to the board; update its firmware with `stinger deploy`, or export the model again",
+    "too large": "the board's firmware was built for smaller models or other families; flash it with `stinger deploy`",
+    "crc": "it arrived damaged; try again",
+    "rename": "its flash does not keep it; try again, then replace the board",
+    "open": "its flash does not take it; try again, then replace the board",
+    "fs": "it has no flash for models",
+    "timeout": "it waited ten seconds for the rest; check the cable and try again",
+}
 _U32 = 1 << 32
 
 
@@ -169,6 +184,50 @@ class Board:
             with suppress(LinkError):
                 self._stop_stream()
 
+    def put_model(
+        self, image: bytes, on_progress: Callable[[int, int], None] | None = None, timeout: float = 15.0
+    ) -> BoardInfo:
+        """Store a model in the slot that is not in use, and run it from now on, restarts included.
+
+        Args:
+            image: MLMD version 2, as `stinger_export.image` makes them.
+            on_progress: Called with the number of bytes sent and of all.
+            timeout: Seconds the board may take for each answer.
+
+        Returns:
+            What the board says about itself afterwards.
+
+        Raises:
+            UsageError: The board has no place for it.
+            LinkError: The board does not take it, and runs what it ran before.
+        """
+        store = (self._info or self.hello()).store
+        if store is None:
+            raise UsageError("the board's firmware takes no models; flash a newer one with `stinger deploy`")
+        if not 0 < len(image) <= store.slot_bytes:
+            raise UsageError(f"the image has {len(image):,} bytes, the board takes up to {store.slot_bytes:,}")
+        command = f"MLMODEL_PUT_SLOT {len(image)} {zlib.crc32(image):08x}"
+        self._command(command, "MLMODEL_READY", timeout, "MLMODEL_ERR", _REFUSALS)
+        for start in range(0, len(image), _UPLOAD_CHUNK):
+            self._transport.write(image[start : start + _UPLOAD_CHUNK])
+            if on_progress is not None:
+                on_progress(min(start + _UPLOAD_CHUNK, len(image)), len(image))
+        self._answer("the model", "MLMODEL_OK", timeout, "MLMODEL_ERR", _REFUSALS)
+        return self.hello()
+
+    def rollback(self, timeout: float = 5.0) -> BoardInfo:
+        """Run the model again that was active before; a second rollback undoes the first.
+
+        Returns:
+            What the board says about itself afterwards.
+
+        Raises:
+            LinkError: There is none, or the board does not answer.
+        """
+        refusals = {"rollback": "there is no model before this one"}
+        self._command("MLMODEL_ROLLBACK", "MLMODEL_ROLLED_BACK", timeout, "MLMODEL_ERR", refusals)
+        return self.hello()
+
     def _pairs(self, counts: StreamStatistics, timeout: float) -> Generator[tuple[Sample, Decision], None, None]:
         first: Frame | None = None
         due = 0  # sequence number of the next pair if nothing gets lost
@@ -220,20 +279,30 @@ class Board:
     def _stop_stream(self) -> None:
         self._command("MLSTREAM STOP", "MLSTREAM_OFF", 1.0)
 
-    def _command(self, command: str, answer: str, timeout: float) -> None:
+    def _command(
+        self,
+        command: str,
+        answer: str,
+        timeout: float,
+        refusal: str | None = None,
+        reasons: Mapping[str, str] | None = None,
+    ) -> None:
         """Send a command and wait for its answer; frames before it belong to what went on earlier."""
         self._send(command)
+        self._answer(f"`{command}`", answer, timeout, refusal or f"{command.partition(' ')[0]}_ERR", reasons or {})
+
+    def _answer(self, what: str, answer: str, timeout: float, refusal: str, reasons: Mapping[str, str]) -> None:
         deadline = time.monotonic() + timeout
-        verb = command.partition(" ")[0]
         while (event := self._next(deadline)) is not None:
             if not isinstance(event, TextLine):
                 continue
             text = event.text.removeprefix(REPLY_PREFIX)
             if text == answer:
                 return
-            if text.startswith((f"{verb}_ERR", "ERROR")):
-                raise LinkError(f"the board refuses `{command}`: {text}")
-        raise LinkError(f"no answer to `{command}` within {timeout:g} s; reset the board and try again")
+            if text.startswith((refusal, "ERROR")):
+                reason = reasons.get(text.removeprefix(refusal).strip(), text)
+                raise LinkError(f"the board refuses {what}: {reason}")
+        raise LinkError(f"no answer to {what} within {timeout:g} s; reset the board and try again")
 
     def _send(self, line: str) -> None:
         self._transport.write(line.encode("ascii") + b"\n")

@@ -43,6 +43,27 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """The images a board keeps in flash. Places are ``slot0``, ``slot1`` or ``builtin``, the firmware's own model.
+
+    Attributes:
+        running: Where the model lies that it runs.
+        active: Where the model lies that it runs after a restart, if it can.
+        previous: Where a rollback leads; None if nowhere.
+        generation: How many images had been stored when the active one was; 0 for ``builtin``.
+        slot_bytes: Size of the largest image.
+        damaged: The image that had been active was found changed at start.
+    """
+
+    running: str
+    active: str
+    previous: str | None
+    generation: int
+    slot_bytes: int
+    damaged: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BoardInfo:
     """A board and what it can do.
 
@@ -53,6 +74,7 @@ class BoardInfo:
         model: The model it runs.
         replay_in_flight: Samples it takes before they are answered.
         max_body: Longest frame body it takes, in bytes.
+        store: The models in its flash; None if it takes none.
     """
 
     firmware: str
@@ -61,6 +83,7 @@ class BoardInfo:
     model: ModelInfo
     replay_in_flight: int
     max_body: int
+    store: StoreInfo | None = None
 
     def cycles_to_us(self, cycles: int) -> float:
         """Microseconds that so many cycles take; not a number when the board has no clock."""
@@ -100,6 +123,21 @@ def parse_hello(text: str) -> BoardInfo:
         ),
         replay_in_flight=limits.integer("replay_in_flight", 1, 1024),
         max_body=limits.integer("max_body", 64, MAX_BODY),
+        store=_store(fields),
+    )
+
+
+def _store(fields: _Fields) -> StoreInfo | None:
+    if not fields.has("store"):
+        return None
+    store = fields.section("store")
+    return StoreInfo(
+        running=store.name("running"),
+        active=store.name("active"),
+        previous=store.name("previous") if store.has("previous", but_null=True) else None,
+        generation=store.integer("generation", 0, _MAX_U32),
+        slot_bytes=store.integer("slot_bytes", 1, _MAX_U32),
+        damaged=store.truth("damaged"),
     )
 
 
@@ -124,8 +162,14 @@ class _Fields:
             raise self._error(path or "it", "an object")
         self._values = value
 
-    def has(self, key: str) -> bool:
-        return key in self._values
+    def has(self, key: str, *, but_null: bool = False) -> bool:
+        return key in self._values and not (but_null and self._values[key] is None)
+
+    def truth(self, key: str) -> bool:
+        value = self._values.get(key)
+        if not isinstance(value, bool):
+            raise self._error(self._path + key, "true or false")
+        return value
 
     def section(self, key: str) -> _Fields:
         return _Fields(f"{self._path}{key}.", self._values.get(key))
