@@ -49,7 +49,8 @@ from stinger_export.bundle_zip import (
 )
 from stinger_export.card import licences_text, model_card, versions
 from stinger_export.emlearn_header import EmlearnHeader, to_emlearn
-from stinger_export.image.model import read_model_image
+from stinger_export.image.model import read_model_image, to_image
+from stinger_export.image.sections import MAX_BYTES
 from stinger_export.integer.c_source import c_source, write_c_source
 from stinger_export.integer.model import IntegerModel
 from stinger_export.integer.store import load_integer, save_integer
@@ -158,6 +159,16 @@ class Bundle:
         header = to_emlearn(self.model)
         self._require_same(f"emlearn/{header.name}.h", header.header_text)
         return header
+
+    def image(self) -> bytes:
+        """Return the model image to upload; one is made if the bundle holds none.
+
+        Raises:
+            InputError: No board can run the model, or the image is damaged.
+        """
+        if "model.mlmd" not in self.files:
+            return to_image(self.integer)
+        return read_bytes(self.path / "model.mlmd", MAX_BYTES, ADVICE)
 
     def mlmd(self) -> IntegerModel | None:
         """Read the model image back; None if there is none.

@@ -17,6 +17,7 @@ def main() -> int:
     parser.add_argument("image", type=Path, nargs="?", help="firmware, .bin or .uf2; default: blank")
     parser.add_argument("--link", type=Path, help="symbolic link to make to the port")
     parser.add_argument("--sensor", type=Path, help="recording to play to the board's sensor")
+    parser.add_argument("--flash", type=Path, help="file that keeps the board's flash for the next start")
     parser.add_argument("--until-stdin-ends", action="store_true", help="end when standard input does")
     options = parser.parse_args()
     try:
@@ -26,6 +27,7 @@ def main() -> int:
             _session(options.sensor) if options.sensor is not None else None,
             lambda port: print(port, flush=True),
             until=sys.stdin.fileno() if options.until_stdin_ends else None,
+            flash=options.flash,
         )
     except StingerError as error:
         print(error, file=sys.stderr)

@@ -26,6 +26,7 @@ from stinger.sessions.session import Session
 from stinger_export.uf2 import FLASH_BYTES
 from stinger_virtual.bootloader import BootloaderDrive
 from stinger_virtual.chip import EmulatedBoard
+from stinger_virtual.flash_file import FlashFile
 from stinger_virtual.sensor import SessionSensor
 from stinger_virtual.start import VirtualBoard, start_virtual
 
@@ -55,6 +56,7 @@ def run_virtual(
     on_ready: Callable[[str], None] | None = None,
     *,
     until: int | None = None,
+    flash: Path | None = None,
 ) -> None:
     """Run a virtual board until SIGTERM or SIGINT, then clean up.
 
@@ -64,13 +66,15 @@ def run_virtual(
         sensor: A recording to play to the board's sensor.
         on_ready: Called with the port once it can be opened.
         until: A file descriptor; the end of what it gives ends the board too.
+        flash: A file that keeps the board's flash, and so the models uploaded to it, for the next start.
 
     Raises:
-        InputError: The image or the recording is unusable.
+        InputError: The image, the recording or the file for the flash is unusable.
         LinkError: The link or the registry cannot be written.
         ToolchainError: The emulator is not installed.
     """
-    board = EmulatedBoard(read_image(image)) if image is not None else None
+    kept = FlashFile(flash)
+    board = EmulatedBoard(read_image(image), kept.contents) if image is not None else None
     player = SessionSensor(sensor) if sensor is not None else None
     with _pty() as (master, slave), _stop_signals() as stopping:
         port = os.ttyname(slave)
@@ -81,7 +85,8 @@ def run_virtual(
             with _symbolic_link(link, port):
                 if on_ready is not None:
                     on_ready(port)
-                _Loop(board, master, slave, drive=BootloaderDrive(drive), sensor=player, until=until).run(stopping)
+                loop = _Loop(board, master, slave, drive=BootloaderDrive(drive), flash=kept, sensor=player, until=until)
+                loop.run(stopping)
         finally:
             unregister(pid)
 
@@ -96,6 +101,7 @@ class _Loop:
         slave: int,
         *,
         drive: BootloaderDrive,
+        flash: FlashFile,
         sensor: SessionSensor | None,
         until: int | None,
     ) -> None:
@@ -103,6 +109,7 @@ class _Loop:
         self._master = master
         self._slave = slave
         self._drive = drive
+        self._flash = flash
         self._sensor = sensor
         self._until = until
         self._pending = b""
@@ -115,6 +122,8 @@ class _Loop:
                 self._bootloader(stopping)
             else:
                 self._step(self._board)
+        if self._board is not None:
+            self._flash.keep(self._board.flash)
 
     def _step(self, board: EmulatedBoard) -> None:
         now = time.monotonic()
@@ -130,6 +139,8 @@ class _Loop:
             timeout = min(timeout, max(0.0, self._sensor.due_in(now)))
         self._exchange(board, timeout)
         if not worked:
+            if self._flash.due:
+                self._flash.keep(board.flash)
             board.advance((time.monotonic() - now) * 1e6)
 
     def _exchange(self, board: EmulatedBoard, timeout: float) -> None:
@@ -153,6 +164,8 @@ class _Loop:
     def _bootloader(self, stopping: threading.Event) -> None:
         """Offer the drive until a firmware has been copied there, then boot it."""
         self._drive.open()
+        if self._board is not None:
+            self._flash.keep(self._board.flash)
         try:
             while not stopping.is_set() and not self._ended:
                 # A board in its boot loader has no serial port: what is sent there is lost.
@@ -165,7 +178,7 @@ class _Loop:
                 try:
                     image = self._drive.poll()
                     if image is not None:
-                        self._board = EmulatedBoard(image)
+                        self._board = EmulatedBoard(image, self._flash.contents)
                         return
                 except InputError as error:
                     self._drive.open()  # empty again, ready for another try

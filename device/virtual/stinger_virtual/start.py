@@ -46,7 +46,12 @@ class VirtualBoard:
 
 
 def start_virtual(
-    image: Path | None, *, link: Path | None = None, sensor: Path | None = None, timeout: float = 30.0
+    image: Path | None,
+    *,
+    link: Path | None = None,
+    sensor: Path | None = None,
+    flash: Path | None = None,
+    timeout: float = 30.0,
 ) -> VirtualBoard:
     """Start a virtual board and wait until its port can be opened. It ends with this process, whatever happens.
 
@@ -54,6 +59,7 @@ def start_virtual(
         image: Firmware, .bin or .uf2; None for a blank board, which waits in its boot loader.
         link: A symbolic link to make to the port.
         sensor: A recording to play to its sensor, in any format that `stinger` reads.
+        flash: A file that keeps its flash for the next start.
         timeout: Seconds the start may take.
 
     Raises:
@@ -63,6 +69,7 @@ def start_virtual(
     command += [str(image)] if image is not None else []
     command += ["--link", str(link)] if link is not None else []
     command += ["--sensor", str(sensor)] if sensor is not None else []
+    command += ["--flash", str(flash)] if flash is not None else []
     errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
     port = _first_line(process, timeout)

@@ -25,6 +25,7 @@ from stinger.cli import (
     info,
     monitor,
     plot_predictions,
+    push,
     search,
     synth,
     train,
@@ -49,6 +50,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "virtual": virtual.virtual,
     "devices": devices.devices,
     "deploy": deploy.deploy,
+    "push": push.push,
     "monitor": monitor.monitor,
     "check": check.check,
 }

@@ -19,6 +19,9 @@ def deploy(
         str, typer.Option(help="Integer feature set: summary, rich, coupled, invariant, invariant_rich or flatten.")
     ] = "rich",
     out: Annotated[Path, typer.Option(help="Where dataset, bundle, firmware and report go.")] = Path("stinger-deploy"),
+    any_model: Annotated[
+        bool, typer.Option("--any-model", help="Build firmware that can also run pushed models of other kinds.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of split and training.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print the proof as JSON.")] = False,
 ) -> None:
@@ -28,7 +31,7 @@ def deploy(
     from stinger.workflow.deploy import DeployOptions
     from stinger.workflow.deploy import deploy as run
 
-    options = DeployOptions(logs, find_port(port), out, family=model, features=features, seed=seed)
+    options = DeployOptions(logs, find_port(port), out, family=model, features=features, seed=seed, any_model=any_model)
     proven = run(options, to_stderr())
     if json:
         print_json(proven.proof.to_json())

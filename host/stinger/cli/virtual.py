@@ -20,6 +20,12 @@ def virtual(
     sensor: Annotated[
         Path | None, typer.Option(help="Recording that its sensor measures, over and over; default: synthetic.")
     ] = None,
+    flash: Annotated[
+        Path | None, typer.Option(help="File that keeps its flash, and the models pushed to it, for the next start.")
+    ] = None,
+    any_model: Annotated[
+        bool, typer.Option("--any-model", help="With a bundle: let it also run pushed models of other kinds.")
+    ] = False,
 ) -> None:
     """Run an emulated board behind a serial port until Ctrl-C."""
     import tempfile
@@ -31,11 +37,17 @@ def virtual(
     progress = to_stderr()
     recording = make_session(2, 2.0)[0] if sensor is None else read_sessions(sensor)[0]
     with tempfile.TemporaryDirectory(prefix="stinger-virtual-") as folder:
-        image = _image(bundle, Path(folder))
-        run_virtual(image, link=link, sensor=recording, on_ready=lambda port: progress.step(f"board at {port}"))
+        image = _image(bundle, Path(folder), any_model)
+        run_virtual(
+            image,
+            link=link,
+            sensor=recording,
+            on_ready=lambda port: progress.step(f"board at {port}"),
+            flash=flash,
+        )
 
 
-def _image(bundle: Path | None, folder: Path) -> Path | None:
+def _image(bundle: Path | None, folder: Path, any_model: bool) -> Path | None:
     from stinger_export.bundle import load_bundle
     from stinger_export.firmware import build_firmware
 
@@ -43,4 +55,4 @@ def _image(bundle: Path | None, folder: Path) -> Path | None:
         return bundle
     if not bundle.is_dir() and bundle.suffix.lower() != ".zip":
         raise InputError(f"{bundle} is neither a bundle nor a .uf2 file; make one with `stinger export`")
-    return build_firmware(load_bundle(bundle).source_dir, folder).uf2
+    return build_firmware(load_bundle(bundle).source_dir, folder, any_model=any_model).uf2

@@ -33,6 +33,7 @@ class DeployOptions:
         family: Model family.
         features: Feature set.
         seed: Seed of split and training.
+        any_model: The firmware can also run models of other families and sizes that are pushed later.
     """
 
     logs: Sequence[Path]
@@ -41,6 +42,7 @@ class DeployOptions:
     family: str = "mlp"
     features: str = "rich"
     seed: int = 1
+    any_model: bool = False
 
 
 def deploy(options: DeployOptions, progress: Progress) -> Proven:
@@ -67,7 +69,15 @@ def deploy(options: DeployOptions, progress: Progress) -> Proven:
 
     with replace_dir(options.out) as out:
         write_dataset(dataset, out / "train")
-        built = build(dataset, options.family, out, features=options.features, seed=options.seed, progress=progress)
+        built = build(
+            dataset,
+            options.family,
+            out,
+            features=options.features,
+            seed=options.seed,
+            progress=progress,
+            any_model=options.any_model,
+        )
         proven = prove_at_port(built, flash_it, stream, truth, progress)
         costs = {proven.proof.name: proven.cost}
         facts = {"recordings": [str(p) for p in options.logs], "dataset": summarise(dataset)}

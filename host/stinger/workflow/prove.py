@@ -35,8 +35,19 @@ class Proven:
     cost: Cost
 
 
-def build(dataset: Dataset, family: str, out: Path, *, features: str, seed: int, progress: Progress) -> Built:
+def build(
+    dataset: Dataset,
+    family: str,
+    out: Path,
+    *,
+    features: str,
+    seed: int,
+    progress: Progress,
+    any_model: bool = False,
+) -> Built:
     """Train a model, export it to ``out/bundle`` and compile its firmware into ``out/firmware``.
+
+    With ``any_model`` that firmware also runs uploaded models of other families and sizes, and is larger for it.
 
     Raises:
         InputError: The dataset cannot be learnt from, or the model not exported.
@@ -46,7 +57,7 @@ def build(dataset: Dataset, family: str, out: Path, *, features: str, seed: int,
     model = train(dataset, family, features=features, seed=seed)
     bundle = export_bundle(model, out / "bundle", lambda target: progress.step(f"{family}: exporting {target}"))
     progress.step(f"{family}: compiling the firmware of integer model {bundle.integer.hash}")
-    return Built(bundle, build_firmware(bundle.source_dir, out / "firmware"))
+    return Built(bundle, build_firmware(bundle.source_dir, out / "firmware", any_model=any_model))
 
 
 def prove_at_port(
