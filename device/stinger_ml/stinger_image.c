@@ -256,7 +256,12 @@ static bool take_boosted(stinger_image *image, const section *s) {
     uint32_t outputs = s->bytes[6], shift = s->bytes[7];
     if (trees > MAX_BOOSTED_TREES || leaves < 1u || shift > MAX_BOOSTED_SHIFT)
         return false;
-    if (outputs != (image->model.classes == 2u ? 1u : image->model.classes) || trees < outputs || trees % outputs != 0)
+    if (outputs != (image->model.classes == 2u ? 1u : image->model.classes) || trees < outputs)
+        return false;
+    uint32_t rest = trees; /* by subtraction: the processor cannot divide */
+    while (rest >= outputs)
+        rest -= outputs;
+    if (rest != 0)
         return false;
     uint32_t roots = TREES_BYTES + 8u * nodes, values = roots + 2u * (trees + (trees & 1u));
     uint32_t baseline = values + 2u * (leaves + (leaves & 1u));

@@ -379,6 +379,42 @@ def test_a_board_measures_itself(device, models):
         assert ask(device, "MLBENCH 1") == ["MLBENCH_ERR busy"]
 
 
+def test_uploads_and_noise_in_any_order(models, tmp_path):
+    rng = random.Random(11)
+    images = [image for _, image in models.values()] + [(STOCK / "stock_lr.mlmd").read_bytes(), b"MLMD\2\0", bytes(70)]
+    verbs = ["PUT", "PUT_SLOT", "PUT_LR", "PUT_MLP"]
+    plain = [
+        b"MLMODEL_LOAD",
+        b"MLMODEL_ROLLBACK",
+        b"MLMODEL_DELETE",
+        b"MLMODEL_INFO",
+        b"MLHELLO",
+        b"MLBENCH 3",
+        b"MLINFO",
+    ]
+    data = bytearray()
+    for _ in range(150):
+        image = bytearray(rng.choice(images))
+        if rng.random() < 0.3:
+            image[rng.randrange(len(image))] ^= 1 << rng.randrange(8)
+        crc = zlib.crc32(image) ^ (rng.random() < 0.1)
+        size = len(image) + (rng.randrange(-3, 4) if rng.random() < 0.1 else 0)
+        data += f"MLMODEL_{rng.choice(verbs)} {size} {crc:08x}\n".encode() + image
+        data += rng.choice(plain) + b"\n" + (rng.randbytes(rng.randrange(80)) if rng.random() < 0.3 else b"")
+    # However the last one was left: more than an image's worth, then a line that is one.
+    data += bytes(30_000) + b"\n\0MLFOO\n"
+    device = Device("native", tmp_path)
+    device.start()
+    device.transport.write(bytes(data))
+    said = b""
+    while not said.endswith(b"unknown command\r\n") or b"MLFOO" in said:
+        said += device.transport.read(5.0)
+    assert said.count(b"MLMODEL_OK") > 50
+    assert said.count(b"MLMODEL_ERR") > 10
+    assert device.start().hello().store is not None
+    device.stop()
+
+
 def test_a_flash_that_cannot_be_is_one_line(tmp_path):
     command = [model.native(), "--flash", tmp_path]
     refusal = pytest.raises(LinkError, match=r"exit code 2.*: cannot use the file for flash")

@@ -19,15 +19,14 @@ static void add_bit(uint8_t digit[DIGITS], unsigned bit) {
 static void put_float(text *out, uint32_t bits) {
     uint8_t digit[DIGITS] = {0};
     int exponent = (int)(bits >> 23 & 255u);
-    uint64_t millionths = bits & 0x7FFFFFu;
+    uint32_t mantissa = bits & 0x7FFFFFu;
     if (exponent > 0) {
-        millionths |= 0x800000u;
+        mantissa |= 0x800000u;
     } else {
         exponent = 1;
     }
-    for (unsigned i = 0; i < DECIMALS; i++) {
-        millionths = (millionths << 3) + (millionths << 1);
-    }
+    /* Times a million, in two halves: the processor multiplies 32 bits. */
+    uint64_t millionths = (((uint64_t)((mantissa >> 12) * 15625u) << 12) + (mantissa & 0xFFFu) * 15625u) << 6;
     unsigned half = 0, below = 0;
     for (exponent -= 150; exponent < 0; exponent++) {
         below |= half;
