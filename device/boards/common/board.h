@@ -14,7 +14,7 @@
 typedef struct {
     const char *name;
     uint32_t clock_hz;
-    bool has_sensor;
+    bool has_sensor; /* known before stinger_app_init */
 } board_info;
 
 typedef struct {
@@ -23,7 +23,7 @@ typedef struct {
     int16_t value[STINGER_MAX_CHANNELS];
 } board_sample;
 
-extern const board_info board;
+extern board_info board;
 
 /* The next byte from the host, or -1. */
 int board_read_byte(void);

@@ -43,7 +43,7 @@
 
 extern const stinger_model stinger_model_data;
 
-const board_info board = {"emulated_rp2040", 125000000u, true};
+board_info board = {"emulated_rp2040", 125000000u, true};
 
 static stinger_reader sensor_reader;
 static uint32_t sensor_expected;

