@@ -26,6 +26,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define STINGER_PROTOCOL 1
 #define STINGER_BODY_MAX 253   /* bytes: one COBS block */
 #define STINGER_BODY_FIXED 18  /* header and CRC */
@@ -84,5 +88,9 @@ uint8_t *stinger_put16(uint8_t *at, uint16_t value);
 uint8_t *stinger_put32(uint8_t *at, uint32_t value);
 uint16_t stinger_get16(const uint8_t *at);
 uint32_t stinger_get32(const uint8_t *at);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

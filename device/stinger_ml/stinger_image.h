@@ -14,6 +14,10 @@
 
 #include "stinger_ml.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define STINGER_IMAGE_MAX_LAYERS 8
 #define STINGER_IMAGE_MAX_BYTES 199999u /* as much as the stock firmware's upload takes */
 
@@ -43,5 +47,9 @@ stinger_image_status stinger_image_open(stinger_image *image, const void *bytes,
 
 /* CRC-32 as zlib's: start with 0, go on with what the last call returned. */
 uint32_t stinger_crc32(uint32_t crc, const void *bytes, uint32_t size);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

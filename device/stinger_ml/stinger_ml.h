@@ -23,6 +23,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Limits of this build. An exported model brings a stinger_limits.h with its exact sizes. */
 #ifdef STINGER_LIMITS_H
 #include STINGER_LIMITS_H
@@ -354,5 +358,9 @@ bool stinger_policy_update(const stinger_policy *policy, stinger_policy_state *s
 
 /* Integer square root: the largest r with r * r <= x. */
 uint32_t stinger_isqrt32(uint32_t x);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -74,9 +74,9 @@ def build(sdk: Path, bundle: Bundle, folder: Path) -> Firmware:
     configure = ["cmake", "-S", ROOT / "device" / "boards" / "pico_sdk", "-B", folder]
     run([*configure, *(f"-D{name}={value}" for name, value in definitions.items())])
     run(["cmake", "--build", folder, "--parallel", "2"])
-    image = (folder / "stinger_firmware.bin").read_bytes()
-    (folder / "stinger_firmware.uf2").write_bytes(to_uf2(image))
-    text, data, bss = map(int, run(["arm-none-eabi-size", folder / "stinger_firmware.elf"]).splitlines()[1].split()[:3])
+    image = (folder / "stinger_pico.bin").read_bytes()
+    (folder / "stinger_pico.uf2").write_bytes(to_uf2(image))
+    text, data, bss = map(int, run(["arm-none-eabi-size", folder / "stinger_pico.elf"]).splitlines()[1].split()[:3])
     compiler = run(["arm-none-eabi-gcc", "--version"]).splitlines()[0]
     return Firmware(image, compiler, text + data, data + bss)
 
