@@ -79,7 +79,7 @@ class EmulatedPico:
         self.run(2000)
 
     def touch(self) -> None:
-        """Open the port at 1200 baud, as `stinger flash` does."""
+        """Open the port at 1200 baud, as `stinger.link.flash` does."""
         self._cdc.set_line_coding(1200)
 
     def restarts_into(self) -> int | None:

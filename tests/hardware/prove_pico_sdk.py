@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -29,19 +31,24 @@ sys.path[:0] = [str(ROOT / "tests" / "unit"), str(Path(__file__).parent)]
 
 from pico_emulator import EmulatedPico  # noqa: E402
 from pico_sensors import Icm42688p, Lsm6dsox, Sensor  # noqa: E402
+from toy import toy_dataset  # noqa: E402
 
 from stinger.check.compare import compare_exactly  # noqa: E402
 from stinger.errors import StingerError  # noqa: E402
 from stinger.link.board import Board, StreamStatistics  # noqa: E402
 from stinger.link.replay import ReplayResult  # noqa: E402
-from stinger.models.store import load_model  # noqa: E402
+from stinger.models.policy import Policy  # noqa: E402
+from stinger.models.train import TrainedModel, train  # noqa: E402
 from stinger.windows.replay import ReplayStream  # noqa: E402
 from stinger_export.bundle import Bundle, export_bundle, load_bundle  # noqa: E402
+from stinger_export.image.model import to_image  # noqa: E402
+from stinger_export.integer.quantise import quantise  # noqa: E402
 from stinger_export.uf2 import to_uf2  # noqa: E402
 
 STREAMED = 300
 SETTLE_S = 0.3
 ROM_BYTES = 16384
+RECORD = struct.Struct("<I6hB")  # of the stock log
 
 
 class ProofError(Exception):
@@ -97,6 +104,9 @@ class Recording:
 
     def row(self, micros: float) -> list[int]:
         return [int(v) for v in self._rows[int(micros // self._period_us) % len(self._rows)]]
+
+    def all(self) -> list[list[int]]:
+        return self._rows.tolist()
 
     def gyroscope_first(self, micros: float) -> list[int]:
         row = self.row(micros)
@@ -193,6 +203,66 @@ def gives_way(pico: EmulatedPico) -> str:
     return f"it streams on, {dropped} frames dropped and counted in a second"
 
 
+def dumps(pico: EmulatedPico, rows: Recording) -> str:
+    """The log of what the sensor gave, as the stock tools fetch it."""
+    pico.run(1_000_000)
+    pico.write(b"MLDUMP\n")
+    data = b""
+    while not data.endswith(b"\nMLDUMP_DONE\r\n"):
+        more = pico.read(1.0)
+        require(bool(more), "the dump ends in the middle")
+        data += more
+    head, _, rest = data.partition(b"\n")
+    size = int(head.removeprefix(b"MLDUMP1 "))
+    records = list(RECORD.iter_unpack(rest[:size]))
+    require(len(rest) == size + len(b"\nMLDUMP_DONE\r\n"), "the dump has another size than it says")
+    known = {tuple(row) for row in rows.all()}
+    require(all(record[1:7] in known and record[7] == 0 for record in records), "records that the sensor never gave")
+    steps = np.diff([record[0] for record in records])
+    require(steps.min() >= 9 and steps.max() <= 11, f"records {steps.min()}..{steps.max()} ms apart")
+    return f"{len(records)} records of {RECORD.size} bytes, {steps.mean():.2f} ms apart, all as the sensor gave them"
+
+
+def uploads(pico: EmulatedPico, firmware: Firmware, bundle: Bundle) -> Iterator[tuple[str, str]]:
+    """Another model: sent, run, kept without power, given up again; and what is no model is not run."""
+    other = quantise(trained("rf"))
+    image = to_image(other)
+    stream = bundle.replay
+    with Board(pico) as board:
+        require(board.hello().store is not None, "the board takes no models")
+        pico.write(f"MLMODEL_PUT_SLOT {len(image)} {zlib.crc32(image):08x}\n".encode() + image[: len(image) // 2])
+        require(pico.read(1.0) == b"[ml] MLMODEL_READY\r\n", "no upload")
+        pico.run(100_000)
+        pico.power_cycle()
+        require(board.hello().model.hash == bundle.integer.hash, "half an upload has changed the model")
+        yield f"half of a model of {len(image):,} bytes sent, power off and on", "runs its own model"
+        began = pico.micros
+        info = board.put_model(image)
+        require((info.model.hash, info.store.running) == (other.hash, "slot0"), f"runs {info.model.name}")
+        yield f"`MLMODEL_PUT_SLOT`, {info.model.name}", f"stored and running after {(pico.micros - began) / 1e3:.0f} ms"
+        for when in ("", ", after power off and on"):
+            result = board.replay(stream.samples, stream.t_us, stream.gap_before)
+            windows, ready = stream.windows(other.spec.window), stream.ready(other.spec.window)
+            failure = compare_exactly(("numpy", "the Pico"), other.decide(windows), ready, result).failure
+            require(failure is None, str(failure))
+            yield f"`MLREPLAY {len(stream)}` with it{when}", f"{int(ready.sum())} decisions, every bit as in numpy"
+            pico.power_cycle()
+            require(board.hello().model.hash == other.hash, "the upload is gone without power")
+        require(board.rollback().model.hash == bundle.integer.hash, "the rollback leads elsewhere")
+        pico.power_cycle()
+        require(board.hello().model.hash == bundle.integer.hash, "the rollback is gone without power")
+        yield "`MLMODEL_ROLLBACK`, power off and on", "runs its own model"
+        flipped = bytes([*image[:-1], image[-1] ^ 1])
+        pico.write(f"MLMODEL_PUT_SLOT {len(image)} {zlib.crc32(image):08x}\n".encode() + flipped)
+        pico.read(1.0)
+        refusal = pico.read(1.0).decode().removeprefix("[ml] ").strip()
+        require(refusal == "MLMODEL_ERR crc", f"of a damaged model it says {refusal}")
+        require(board.hello().model.hash == bundle.integer.hash, "a damaged model has been taken")
+        yield "`MLMODEL_PUT_SLOT`, one bit wrong", f"`{refusal}`, runs what it ran"
+    size = len(firmware.image)
+    require(pico.flash[:size] == firmware.image, "the firmware has been written to")
+
+
 def prove(firmware: Firmware, bundle: Bundle) -> Iterator[tuple[str, str]]:
     """Yield what was tried, and what came of it."""
     period = bundle.spec.period_us
@@ -210,6 +280,7 @@ def prove(firmware: Firmware, bundle: Bundle) -> Iterator[tuple[str, str]]:
     ]
     pico = EmulatedPico(firmware.image)
     yield from answers(pico, bundle)
+    yield from uploads(pico, firmware, bundle)
     refusal = ask(pico, "MLSTREAM START")
     require(refusal == "MLSTREAM_ERR no sensor", f"without a sensor it says {refusal!r}")
     yield "`MLSTREAM START`, nothing on SPI", f"`{refusal}`"
@@ -217,6 +288,7 @@ def prove(firmware: Firmware, bundle: Bundle) -> Iterator[tuple[str, str]]:
         pico = EmulatedPico(firmware.image, sensor)
         yield f"`MLSTREAM START`, {name}", streams(pico, bundle, expected, rows)
     yield "port closed in mid-stream", gives_way(pico)
+    yield "`MLDUMP`", dumps(EmulatedPico(firmware.image, Icm42688p(rows.row)), rows)
     yield "stack never used", f"{hello(pico)['stack_free']} of 4096 bytes"
     pico.touch()
     target = pico.restarts_into()
@@ -249,8 +321,14 @@ def main() -> int:
     return 0
 
 
+def trained(family: str) -> TrainedModel:
+    """A model of the size that a blaster runs: 50 samples of six channels, and the policy of the stock firmware."""
+    model = train(toy_dataset(), family)
+    return replace(model, spec=replace(model.spec, policy=Policy.stock()))
+
+
 def example(folder: Path) -> Path:
-    export_bundle(load_model(ROOT / "tests" / "data" / "models_v1" / "mlp"), folder / "bundle")
+    export_bundle(trained("mlp"), folder / "bundle")
     return folder / "bundle"
 
 

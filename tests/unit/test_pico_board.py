@@ -6,6 +6,9 @@ That the firmware works is shown with the SDK, by tests/hardware/prove_pico_sdk.
 from __future__ import annotations
 
 import ctypes
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -199,6 +202,15 @@ def test_the_board_compiles_without_a_warning(tmp_path: Path) -> None:
     )
     for source in sources:
         strict = [flag for flag in STRICT if flag != "-std=c99"]
-        arguments = [*target, "-ffreestanding", "-std=c11", *strict, '-DSTINGER_LIMITS_H="stinger_limits.h"']
+        arguments = [*target, "-ffreestanding", "-std=c11", *strict, '-DSTINGER_LIMITS_H="app_limits.h"']
         arguments += [f"-I{path}" for path in include]
         compiler.run([*arguments, "-c", str(source), "-o", str(tmp_path / "out.o")], what=source.name)
+
+
+def test_the_proof_says_what_it_needs(tmp_path: Path) -> None:
+    script = Path(__file__).parent.parent / "hardware" / "prove_pico_sdk.py"
+    environment = {**os.environ, "PICO_SDK_PATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "set PICO_SDK_PATH to a Pico SDK 2.x with its submodule lib/tinyusb\n"
+    assert script.name in (script.parents[2] / "docs" / "pico-sdk.md").read_text()

@@ -1,4 +1,4 @@
-/* What the parts of the firmware application have from each other; not for boards. See stinger_app.h. */
+/* What the parts of the firmware application have from each other; of it, boards may use app_model. See stinger_app.h. */
 #ifndef APP_H
 #define APP_H
 

@@ -7,6 +7,7 @@
  */
 #include "board.h"
 
+#include "app.h"
 #include "imu.h"
 #include "stinger_app.h"
 #include "usb.h"
@@ -30,6 +31,7 @@ extern uint32_t __StackBottom[], __StackTop[]; /* from the SDK's linker script *
 board_info board = {"pico_sdk", 0, false};
 
 static const imu_driver *imu;
+static uint32_t period_us; /* for which it was started */
 static uint32_t due_us;
 
 static void transfer(void *context, const uint8_t *send, uint8_t *receive, size_t size) {
@@ -70,16 +72,27 @@ int32_t board_stack_free(void) {
     return (int32_t)((uintptr_t)at - (uintptr_t)__StackBottom);
 }
 
+static void start_sensor(uint32_t period) {
+    period_us = period;
+    imu = imu_detect(&bus, period);
+    due_us = time_us_32() + (imu != NULL ? imu->settle_us : 0);
+}
+
 bool board_sensor_read(board_sample *sample, uint8_t channels) {
     int16_t value[IMU_CHANNELS];
+    if (!board.has_sensor) {
+        return false;
+    }
+    if (app_model()->period_us != period_us) {
+        start_sensor(app_model()->period_us); /* another model has been uploaded */
+    }
     uint32_t now = time_us_32();
-    uint32_t period = stinger_model_data.period_us;
     uint32_t late = now - due_us;
     if (imu == NULL || channels > IMU_CHANNELS || late > UINT32_MAX / 2 || !imu->read(&bus, value)) {
         return false;
     }
     /* Whoever is a period late has missed samples, which the times show: the grid begins anew. */
-    due_us = late < period ? due_us + period : now + period;
+    due_us = late < period_us ? due_us + period_us : now + period_us;
     sample->t_us = now;
     sample->gap = false;
     for (uint8_t i = 0; i < channels; i++) {
@@ -96,7 +109,7 @@ static void paint_stack(void) {
     }
 }
 
-static void start_sensor(void) {
+static void start_spi(void) {
     spi_init(spi_default, SPI_HZ);
     spi_set_format(spi_default, 8, SPI_CPOL_0, SPI_CPHA_0, SPI_MSB_FIRST);
     gpio_set_function(PICO_DEFAULT_SPI_SCK_PIN, GPIO_FUNC_SPI);
@@ -106,10 +119,6 @@ static void start_sensor(void) {
     gpio_init(PICO_DEFAULT_SPI_CSN_PIN);
     gpio_put(PICO_DEFAULT_SPI_CSN_PIN, true);
     gpio_set_dir(PICO_DEFAULT_SPI_CSN_PIN, GPIO_OUT);
-
-    imu = imu_detect(&bus, stinger_model_data.period_us);
-    board.has_sensor = imu != NULL && stinger_model_data.channels <= IMU_CHANNELS;
-    due_us = time_us_32() + (imu != NULL ? imu->settle_us : 0);
 }
 
 static bool on_tick(repeating_timer_t *timer) {
@@ -135,7 +144,9 @@ int main(void) {
     systick_hw->cvr = 0;
     systick_hw->csr = SYSTICK_ENABLE_CORE_CLOCK;
     usb_start();
-    start_sensor();
+    start_spi();
+    start_sensor(stinger_model_data.period_us);
+    board.has_sensor = imu != NULL;
     add_repeating_timer_us(-TICK_US, on_tick, NULL, &timer);
 
     stinger_app_init(&stinger_model_data);
