@@ -25,7 +25,8 @@ def test_it_carries_everything_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for package in ("stinger", "stinger_export", "stinger_virtual"):
         assert f"{package}/py.typed" in names
-    for source in ("stinger_ml/stinger_ml.h", "stinger_ml/stinger_stream.c", "boards/emulated_rp2040/link.ld"):
+    sources = ("stinger_ml/stinger_ml.h", "stinger_ml/stinger_stream.c", "boards/emulated_rp2040/link.ld")
+    for source in (*sources, "CMakeLists.txt", "stinger_firmware/stinger_ring.c", "boards/pico_sdk/CMakeLists.txt"):
         assert f"stinger_export/_device/{source}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     tops = {name.split("/")[0] for name in names}

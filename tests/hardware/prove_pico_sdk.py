@@ -203,6 +203,23 @@ def gives_way(pico: EmulatedPico) -> str:
     return f"it streams on, {dropped} frames dropped and counted in a second"
 
 
+def recovers(pico: EmulatedPico, sensor: Sensor, bundle: Bundle) -> str:
+    """A sensor that has lost its settings in mid-stream gets them again, and no window spans the hole."""
+    with Board(pico) as board, closing(board.stream()) as pairs:
+        before = next(pair for pair in pairs if pair[1].ready)[0]
+        sensor.lose_power()
+        decisions = [before.t_us]
+        ready = []
+        for sample, decision in islice(pairs, bundle.spec.window):
+            decisions.append(sample.t_us)
+            ready.append(decision.ready)
+    silent = int(np.diff(decisions).max())
+    hole = int(np.diff(decisions).argmax())
+    require(500_000 <= silent < 1_000_000, f"silent for {silent} us")
+    require(not any(ready[hole:-1]), "a window spans the hole")
+    return f"samples again after {silent / 1e3:.0f} ms, decisions a full window later"
+
+
 def dumps(pico: EmulatedPico, rows: Recording) -> str:
     """The log of what the sensor gave, as the stock tools fetch it."""
     pico.run(1_000_000)
@@ -288,6 +305,9 @@ def prove(firmware: Firmware, bundle: Bundle) -> Iterator[tuple[str, str]]:
         pico = EmulatedPico(firmware.image, sensor)
         yield f"`MLSTREAM START`, {name}", streams(pico, bundle, expected, rows)
     yield "port closed in mid-stream", gives_way(pico)
+    sensor = Lsm6dsox(rows.gyroscope_first)
+    lost = recovers(EmulatedPico(firmware.image, sensor), sensor, bundle)
+    yield "sensor's supply interrupted in mid-stream", lost
     yield "`MLDUMP`", dumps(EmulatedPico(firmware.image, Icm42688p(rows.row)), rows)
     yield "stack never used", f"{hello(pico)['stack_free']} of 4096 bytes"
     pico.touch()

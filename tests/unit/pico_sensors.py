@@ -24,6 +24,10 @@ class Sensor:
         self._write = False
         self._latched = b""
 
+    def lose_power(self) -> None:
+        """And have it again: all settings are gone."""
+        self._registers = dict([self.identity])
+
     def select(self, *, selected: bool) -> None:
         """Chip select changed."""
         del selected
@@ -43,7 +47,7 @@ class Sensor:
 
     def _store(self, address: int, value: int) -> None:
         if (address, value) == self.reset:
-            self._registers = dict([self.identity])
+            self.lose_power()
         elif address != self.identity[0]:
             self._registers[address] = value
 

@@ -22,6 +22,7 @@
 
 #define SPI_HZ 8000000u
 #define TICK_US 1000
+#define STALLED_US 500000u
 #define PAINT 0x5AFEC0DEu
 #define SYSTICK_ENABLE_CORE_CLOCK 5u
 
@@ -80,7 +81,7 @@ static void start_sensor(uint32_t period) {
 
 bool board_sensor_read(board_sample *sample, uint8_t channels) {
     int16_t value[IMU_CHANNELS];
-    if (!board.has_sensor) {
+    if (!board.has_sensor || channels > IMU_CHANNELS) {
         return false;
     }
     if (app_model()->period_us != period_us) {
@@ -88,7 +89,13 @@ bool board_sensor_read(board_sample *sample, uint8_t channels) {
     }
     uint32_t now = time_us_32();
     uint32_t late = now - due_us;
-    if (imu == NULL || channels > IMU_CHANNELS || late > UINT32_MAX / 2 || !imu->read(&bus, value)) {
+    if (late > UINT32_MAX / 2) {
+        return false;
+    }
+    if (imu == NULL || !imu->read(&bus, value)) {
+        if (late >= STALLED_US) {
+            start_sensor(period_us); /* a bad contact, or its supply broke down: it has forgotten its settings */
+        }
         return false;
     }
     /* Whoever is a period late has missed samples, which the times show: the grid begins anew. */
