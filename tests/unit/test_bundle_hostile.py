@@ -182,7 +182,7 @@ def test_trees_that_share_a_chain_are_refused(made, tmp_path):
     chain = np.arange(1, nodes + 1, dtype=np.int16)
     chain[-1] = -1
     arrays = {
-        "feature": np.zeros(nodes, np.uint8),
+        "feature": np.zeros(nodes, np.uint16),
         "threshold": np.full(nodes, 32767, np.int16),
         "left": chain,
         "right": np.full(nodes, -1, np.int16),

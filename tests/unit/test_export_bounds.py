@@ -82,7 +82,13 @@ def test_what_is_further_off_or_names_another_class_is_refused(family, form, pro
 def test_an_export_beyond_a_bound_writes_nothing(target, monkeypatch, tmp_path):
     samples = asked("rf")
     wrong = (samples.l0.argmax(axis=1), samples.l0 + 0.01)
-    monkeypatch.setattr(parity, f"run_{target}", lambda *_: wrong)
+    held_out = samples.model.held_out
+    right = samples.model.predict_proba(held_out.windows)
+
+    def run(*given):
+        return (right.argmax(axis=1), right) if given[-1] is held_out.windows else wrong
+
+    monkeypatch.setattr(parity, f"run_{target}", run)
     with pytest.raises(CheckFailedError, match=f"{target}: .* differs from L0 by 0.01, .* nothing was written"):
         export_bundle(samples.model, tmp_path / "b", targets=[target])
     assert not list(tmp_path.iterdir())

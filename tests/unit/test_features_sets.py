@@ -51,7 +51,8 @@ def test_the_device_computes_what_the_integer_module_defines():
         assert feature_set(name, SIX, 50) == integer.feature_set(name, SIX, 50)
     for name in ON_DEVICE:
         require_on_device(name)
-    with pytest.raises(InputError, match="does not compute float-rich features, only summary, rich, coupled, flatten"):
+    known = "summary, rich, coupled, invariant, invariant_rich, flatten"
+    with pytest.raises(InputError, match=f"does not compute float-rich features, only {known}"):
         require_on_device("float-rich")
 
 
