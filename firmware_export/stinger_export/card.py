@@ -157,6 +157,11 @@ def _quantisation(manifest: Mapping[str, Any]) -> str:
     if not made or not made["bits"]:
         return ""
     text = f"\n\nThe integer network has weights of {', '.join(map(str, made['bits']))} bits, layer by layer."
+    if (widening := made["widening"]) is not None:
+        began = f" Beginning with {', '.join(map(str, widening['from']))} bits, {widening['tried']} wider "
+        began += "choice was tried: " if widening["tried"] == 1 else "choices were tried: "
+        began += f"largest |Δp| {widening['loss_before']:g} before, {widening['loss_after']:g} after."
+        text += began if widening["kept"] else " Wider ones brought it no nearer to the model."
     if (tuning := made["fine_tuning"]) is None:
         return text
     if not tuning["kept"]:

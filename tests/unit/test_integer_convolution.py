@@ -30,7 +30,7 @@ from stinger_export.bundle import export_bundle, load_bundle
 from stinger_export.emlearn_header import to_emlearn
 from stinger_export.firmware import build_firmware
 from stinger_export.integer.c_source import write_c_source
-from stinger_export.integer.convolution import quantise_convolutions
+from stinger_export.integer.convolution import floating_convolutions
 from stinger_export.integer.model import ONE, Convolutional
 from stinger_export.integer.quantise import TARGET_LOSS, quantise
 from stinger_export.integer.store import load_integer, save_integer
@@ -148,10 +148,10 @@ def test_probabilities_stay_near_the_estimator(shape):
 
 def test_weights_get_sixteen_bits_where_eight_lose_too_much():
     model = trained(SHAPES[0])
-    eight = quantise_convolutions(model.estimator, model.calibration, 1.0)
+    eight = quantise(model, target=1.0).body
     assert {layer.weight.dtype for layer in eight.layers} == {np.dtype(np.int8)}
     loss = np.abs(eight.decide(model.calibration)[0] / ONE - model.predict_proba_features(model.calibration)).max()
-    finer = quantise_convolutions(model.estimator, model.calibration, loss / 2)
+    finer = quantise(model, target=loss / 2).body
     assert np.dtype(np.int16) in {layer.weight.dtype for layer in finer.layers}
     left = np.abs(finer.decide(model.calibration)[0] / ONE - model.predict_proba_features(model.calibration)).max()
     assert left <= loss / 2
@@ -252,7 +252,7 @@ def test_what_no_board_holds_is_refused_in_one_line(options, message):
     labels = np.arange(len(windows)) % 2
     estimator = TorchCNNClassifier(1, **{"filters": (2,), "epochs": 1, **options}).fit(windows, labels)
     with pytest.raises(InputError, match=message) as caught:
-        quantise_convolutions(estimator, windows, TARGET_LOSS)
+        floating_convolutions(estimator)
     assert "\n" not in str(caught.value)
 
 

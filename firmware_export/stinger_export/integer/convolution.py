@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from stinger.errors import InputError
 from stinger_export.integer.layout import MAX_INPUTS, MAX_LAYERS, MAX_ROWS
-from stinger_export.integer.model import ONE, Convolutional, Layer, over_time
-from stinger_export.integer.rows import Matrix, finish_hidden, finish_last, quantise_rows, quantise_scaler
+from stinger_export.integer.model import Convolutional, Scaler, over_time
+from stinger_export.integer.rows import Matrix, Rounded, finish_hidden, finish_last, quantise_rows, quantise_scaler
 
 _MAX_KERNEL = 255
 #: Room above the highest calibrated activation. Samples themselves reach no further in a whole session than in its
@@ -22,16 +22,85 @@ _HEADROOM = 4.0
 _BLOCK_VALUES = 1 << 22
 
 
-def quantise_convolutions(
-    estimator: Any, features: NDArray[np.int16], target: float, widths: Sequence[int] = (8, 16)
-) -> Convolutional:
-    """Make the integers of a fitted ``TorchCNNClassifier``.
+@dataclass(frozen=True)
+class FloatingConvolutions:
+    """A convolutional network before its weights are rounded; the twin of `quantise.Floating`.
 
-    Args:
-        estimator: It; its rows are windows sample by sample.
-        features: Calibration windows ``(n, window * channels)``.
-        target: Change of a probability on them from which on layers get wider weights, cheapest first.
-        widths: Bits that a layer's weights may have.
+    Attributes:
+        scaler: The scaling of its channels, in integers already.
+        unit: What one unit of the scaler's output is, in standard deviations.
+        weights: Of each layer, float64, shape ``(rows, inputs)``, a convolution's step by step.
+        biases: Of each layer, float64, shape ``(rows,)``.
+        kernel: Steps that a convolution looks at.
+        steps: Samples of a window.
+    """
+
+    scaler: Scaler
+    unit: float
+    weights: list[Matrix]
+    biases: list[Matrix]
+    kernel: int
+    steps: int
+
+    @property
+    def products(self) -> int:
+        """Products of weights that one window takes."""
+        return sum(times * weight.size for times, weight in zip(self._times, self.weights, strict=True))
+
+    @property
+    def widest(self) -> int:
+        """Numbers that a layer takes of one window, at most, those that a convolution sees again among them."""
+        return max(times * int(weight.shape[1]) for times, weight in zip(self._times, self.weights, strict=True))
+
+    @property
+    def _times(self) -> list[int]:
+        """How often each layer is applied."""
+        times, steps = [], self.steps
+        for _ in self.weights[:-1]:
+            steps = (steps + 1) // 2
+            times.append(steps)
+        return [*times, 1]
+
+    @property
+    def stages(self) -> list[str]:
+        """Kinds of the layers, from input to output; see `stinger_export.integer.finetune`."""
+        return ["convolution"] * (len(self.weights) - 1) + ["mean logits"]
+
+    def inputs(self, features: NDArray[np.int16]) -> NDArray[np.int64]:
+        """What the first layer takes, of windows ``(n, window * channels)``: ``(n, window, channels)``."""
+        return self.network(()).scaled(features)
+
+    def rounded(self, bits: Sequence[int], features: NDArray[np.int16]) -> list[Rounded]:
+        """Round every layer to integers; each one's range is that of its outputs on the windows.
+
+        Args:
+            bits: Width of each layer's weights, 8 or 16.
+            features: Windows that set the ranges, shape ``(n, window * channels)``.
+
+        Raises:
+            InputError: The numbers cannot be represented.
+        """
+        empty, layers, unit = self.network(()), [], self.unit
+        x = self.inputs(features).astype(np.int16)  # what lies between layers fits int16
+        for weight, bias, width in zip(self.weights[:-1], self.biases[:-1], bits[:-1], strict=True):
+            into = unit
+            layer, row_unit = quantise_rows(weight, bias, width, into)
+            blocks = _blocks(x, weight)
+            highest = np.max([layer.accumulate(empty.patches(x[b])).max(axis=(0, 1)) for b in blocks], axis=0)
+            layer, unit = finish_hidden(layer, row_unit, highest, _HEADROOM)
+            x = np.concatenate([layer.hidden(empty.patches(x[b])).astype(np.int16) for b in blocks])
+            layers.append(Rounded(layer, row_unit, into))
+        layer, row_unit = quantise_rows(self.weights[-1], self.biases[-1], bits[-1], unit)
+        layer = finish_last(layer, row_unit, layer.accumulate(over_time(x.astype(np.int64))))
+        return [*layers, Rounded(layer, row_unit, unit)]
+
+    def network(self, layers: Sequence[Rounded]) -> Convolutional:
+        """Put rounded layers together."""
+        return Convolutional(self.scaler, tuple(rounded.layer for rounded in layers), self.kernel)
+
+
+def floating_convolutions(estimator: Any) -> FloatingConvolutions:
+    """Return what the integers of a fitted ``TorchCNNClassifier`` are made from.
 
     Raises:
         InputError: It is larger than the device's layers, or its numbers cannot be represented.
@@ -39,21 +108,9 @@ def quantise_convolutions(
     weights, biases = _rows_of(estimator)
     kernel = int(estimator.coefs_[0].shape[2])
     _require_size(weights, kernel)
-    expected = estimator.predict_proba(features.astype(np.float64))
     scaler, unit = quantise_scaler(estimator)
-    candidates = sorted(
-        itertools.product(widths, repeat=len(weights)),
-        key=lambda bits: sum(w.size * b for w, b in zip(weights, bits, strict=True)),
-    )
-    network: Convolutional | None = None
-    for bits in candidates:
-        network = _quantised(
-            Convolutional(scaler, (), kernel), list(zip(weights, biases, bits, strict=True)), features, unit
-        )
-        if np.abs(network.decide(features)[0] / ONE - expected).max() <= target:
-            break
-    assert network is not None  # noqa: S101 - there is at least one candidate
-    return network
+    steps = int(estimator.n_features_in_) // len(scaler.scale)
+    return FloatingConvolutions(scaler, unit, weights, biases, kernel, steps)
 
 
 def _rows_of(estimator: Any) -> tuple[list[Matrix], list[Matrix]]:
@@ -78,34 +135,6 @@ def _require_size(weights: Sequence[Matrix], kernel: int) -> None:
             f"a convolution on the device has {MAX_ROWS:,} filters of {MAX_INPUTS:,} weights at most, "
             f"not {rows:,} of {inputs:,}; lower filters or kernel_size"
         )
-
-
-def _quantised(
-    empty: Convolutional,
-    layers_of: Sequence[tuple[Matrix, Matrix, int]],
-    features: NDArray[np.int16],
-    unit: float,
-) -> Convolutional:
-    """Quantise layer by layer; each one's range is that of its outputs on the calibration windows.
-
-    Args:
-        empty: The network without its layers.
-        layers_of: Weights as rows, biases and bits of a weight, of each layer.
-        features: Calibration windows.
-        unit: Standard deviations of one unit of the scaler's output.
-    """
-    layers: list[Layer] = []
-    x = empty.scaled(features).astype(np.int16)  # what lies between layers fits int16
-    for weight, bias, width in layers_of[:-1]:
-        layer, row_unit = quantise_rows(weight, bias, width, unit)
-        blocks = _blocks(x, weight)
-        highest = np.max([layer.accumulate(empty.patches(x[b])).max(axis=(0, 1)) for b in blocks], axis=0)
-        layer, unit = finish_hidden(layer, row_unit, highest, _HEADROOM)
-        x = np.concatenate([layer.hidden(empty.patches(x[b])).astype(np.int16) for b in blocks])
-        layers.append(layer)
-    layer, row_unit = quantise_rows(*layers_of[-1], unit)
-    layers.append(finish_last(layer, row_unit, layer.accumulate(over_time(x.astype(np.int64)))))
-    return Convolutional(empty.scaler, tuple(layers), empty.kernel)
 
 
 def _blocks(x: NDArray[np.int16], weight: Matrix) -> list[slice]:

@@ -15,8 +15,8 @@ epoch is judged: the network with the smallest largest loss of all, the unchange
 in float64, in which the integers of the forward pass are exact, on one thread, and draws nothing random; so the same
 model gives the same integers.
 
-A kind of layer is a function in `_STAGES`, and a network is a class such as `Floating` that names its layers' kinds and
-rounds them: a convolution would be ``hidden`` over patches.
+A kind of layer is a function in `_STAGES`, and a network is a class, `Floating` or `FloatingConvolutions`, that names
+its layers' kinds and rounds them.
 """
 
 from __future__ import annotations
@@ -34,27 +34,35 @@ from stinger.errors import InputError
 from stinger.models.spec import TrainedModel
 from stinger.models.torch_net import torch_alone
 from stinger_export.exercise import exercise_stream, usual_samples
-from stinger_export.integer.model import LOGIT_UNIT, IntegerModel, Network
-from stinger_export.integer.quantise import Floating, Rounded, floating_network, largest_loss
-from stinger_export.integer.rows import Matrix
+from stinger_export.integer.convolution import FloatingConvolutions
+from stinger_export.integer.model import LOGIT_UNIT, Convolutional, IntegerModel, Network
+from stinger_export.integer.quantise import Floating, floating_network, largest_loss
+from stinger_export.integer.rows import Matrix, Rounded
 
 #: What a user without PyTorch is told.
 NEEDS_TORCH = "fine-tuning the weights for it needs torch; install stinger-ml[torch]"
 #: Passes over the rows, at most; and products of rows and weights in all of them, which bounds the time to seconds.
 EPOCHS = 16
-_WORK = 500_000_000
+_WORK = 2_000_000_000
+_FEWEST_EPOCHS = 4
+#: Rows of a step; and numbers that a layer takes of all of them, which bounds the memory where windows are long.
 _BATCH = 256
+_BATCH_VALUES = 1 << 22
 #: Seeds of the samples to practise on; 1 is what parity is measured on.
 _SEEDS = (2, 3)
-#: Rows of each kind to practise on, at most, beside the calibration features.
+#: Rows of each kind to practise on, at most, beside the calibration features; and numbers in them.
 _PRACTICE = 2048
+_PRACTICE_VALUES = 1 << 22
+#: Rows that are learnt from however large the network is.
+_FEWEST_ROWS = 64
 #: How far a weight goes in a step of the descent at first, in units of its row's 127th part.
 _PACE = 0.1
 #: Share of a batch whose losses count as the worst.
 _WORST = 1 / 16
 
 Tensor = Any  # PyTorch is optional, so its types may not be there to be named
-#: PyTorch, inputs ``(n, inputs)``, weights and bias in units of the layer's integers, the layer: outputs ``(n, rows)``.
+#: PyTorch, inputs ``(n, inputs)``, or ``(n, steps, inputs)`` of convolutions, weights and bias in units of the layer's
+#: integers, the layer: outputs ``(n, rows)``, or ``(n, steps, rows)``.
 Stage = Callable[[Any, Tensor, Tensor, Tensor, Rounded], Tensor]
 
 
@@ -94,16 +102,17 @@ def fine_tune(model: TrainedModel, integer: IntegerModel, goal: float) -> FineTu
         InputError: The model is no network.
         ImportError: PyTorch is not installed.
     """
-    if not isinstance(integer.body, Network):
+    if not isinstance(integer.body, Network | Convolutional):
         raise InputError(f"model {model.spec.name} has no weights to fine-tune: trees are exact already")
     floating, bits = floating_network(model), [8 * layer.weight.dtype.itemsize for layer in integer.body.layers]
-    rows = _rows(model, integer)
+    most = max(_FEWEST_ROWS, _WORK // (_FEWEST_EPOCHS * floating.products))
+    rows = _rows(model, integer, most)
     expected = model.predict_proba_features(rows)
     best, before = integer.body, largest_loss(integer.body, rows, expected)
     least = before
     with torch_alone() as torch:
         descent = _Descent(torch, floating, bits, floating.inputs(rows), expected)
-        epochs = max(1, min(EPOCHS, _WORK // (len(rows) * sum(w.size for w in floating.weights))))
+        epochs = max(1, min(EPOCHS, _WORK // (len(rows) * floating.products)))
         done, layers = 0, floating.rounded(bits, model.calibration)
         while done < epochs and (least > goal or not done):
             descent.epoch(layers, done, epochs)
@@ -125,12 +134,17 @@ class _Descent:
         torch: PyTorch.
         floating: Where they start.
         bits: Width of each layer.
-        inputs: Scaled rows, integers, shape ``(n, inputs)``.
+        inputs: Scaled rows, integers, as the network's first layer takes them.
         expected: The teacher's probabilities, shape ``(n, classes)``.
     """
 
     def __init__(
-        self, torch: Any, floating: Floating, bits: Sequence[int], inputs: NDArray[np.int64], expected: Matrix
+        self,
+        torch: Any,
+        floating: Floating | FloatingConvolutions,
+        bits: Sequence[int],
+        inputs: NDArray[np.int64],
+        expected: Matrix,
     ) -> None:
         self.torch, self._start, self._bits = torch, floating, bits
         self._inputs = torch.tensor(inputs, dtype=torch.float64)
@@ -145,7 +159,7 @@ class _Descent:
         self._random = np.random.default_rng(1)
 
     @property
-    def floating(self) -> Floating:
+    def floating(self) -> Floating | FloatingConvolutions:
         """The network as it is now."""
         weights = [w.detach().numpy() * p[:, None] for w, p in zip(self._weights, self._part, strict=True)]
         biases = [b.detach().numpy() * p for b, p in zip(self._biases, self._part, strict=True)]
@@ -157,8 +171,9 @@ class _Descent:
         for group in self._optimiser.param_groups:
             group["lr"] = _PACE * (1 + math.cos(math.pi * number / of)) / 2
         order = torch.tensor(self._random.permutation(len(self._inputs)))
-        for start in range(0, len(order), _BATCH):
-            chosen = order[start : start + _BATCH]
+        size = max(1, min(_BATCH, _BATCH_VALUES // self._start.widest))
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
             logits = self.logits(self._inputs[chosen], layers)
             loss = _loss(torch, logits, self._expected[chosen])
             self._optimiser.zero_grad()
@@ -166,7 +181,7 @@ class _Descent:
             self._optimiser.step()
 
     def logits(self, x: Tensor, layers: Sequence[Rounded]) -> Tensor:
-        """Logits in 1/1024 as the device would compute them from scaled inputs ``(n, inputs)``."""
+        """Logits in 1/1024 as the device would compute them from scaled inputs."""
         for i, (stage, rounded) in enumerate(zip(self._start.stages, layers, strict=True)):
             step, bits = self.torch.tensor(rounded.row_unit / rounded.unit), self._bits[i]
             part, largest = self.torch.tensor(self._part[i]), 2 ** (bits - 1) - 1
@@ -189,7 +204,25 @@ def _logits(torch: Any, x: Tensor, weight: Tensor, bias: Tensor, rounded: Rounde
     return _floor(torch, a / 2**post)
 
 
-_STAGES: dict[str, Stage] = {"hidden": _hidden, "logits": _logits}
+def _convolution(torch: Any, x: Tensor, weight: Tensor, bias: Tensor, rounded: Rounded) -> Tensor:
+    """A hidden layer of what lies around every second step; see `Convolutional.patches`."""
+    kernel = weight.shape[1] // x.shape[2]
+    padded = torch.nn.functional.pad(x, (0, 0, kernel // 2, kernel // 2))
+    return _hidden(torch, padded.unfold(1, kernel, 2).transpose(2, 3).flatten(2), weight, bias, rounded)
+
+
+def _mean_logits(torch: Any, x: Tensor, weight: Tensor, bias: Tensor, rounded: Rounded) -> Tensor:
+    """Logits of the mean over time; see `over_time`."""
+    steps = x.shape[1]
+    return _logits(torch, _floor(torch, (2 * x.sum(dim=1) + steps) / (2 * steps)), weight, bias, rounded)
+
+
+_STAGES: dict[str, Stage] = {
+    "hidden": _hidden,
+    "logits": _logits,
+    "convolution": _convolution,
+    "mean logits": _mean_logits,
+}
 
 
 def _constants(torch: Any, rounded: Rounded) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -217,9 +250,10 @@ def _loss(torch: Any, logits: Tensor, expected: Tensor) -> Tensor:
     return square.mean() + worst.mean()
 
 
-def _rows(model: TrainedModel, integer: IntegerModel) -> NDArray[np.int16]:
-    """Feature vectors to learn from, shape ``(n, features)``, those beyond the network's range left out."""
+def _rows(model: TrainedModel, integer: IntegerModel, most: int) -> NDArray[np.int16]:
+    """Feature vectors to learn from, shape ``(n, features)``, n <= ``most``, none beyond the network's range."""
     spec, random = model.spec, np.random.default_rng(1)
+    practice = max(_FEWEST_ROWS, min(_PRACTICE, _PRACTICE_VALUES // len(spec.feature_set)))
     known, usual, extreme = model.calibration, [], []
     for seed in _SEEDS:
         stream = exercise_stream(model, seed)
@@ -227,13 +261,14 @@ def _rows(model: TrainedModel, integer: IntegerModel) -> NDArray[np.int16]:
         ordinary = np.flatnonzero(stream.ready(spec.window)) < usual_samples(spec)
         usual.append(features[ordinary])
         extreme.append(features[~ordinary])
-    near = np.concatenate([known, _some(np.concatenate(usual), random)])
+    near = np.concatenate([known, _some(np.concatenate(usual), random, practice)])
     # Mixtures of extremes would lie where no motion is; those of ordinary rows fill the space between them.
-    pairs, share = random.integers(0, len(near), (_PRACTICE, 2)), random.uniform(size=(_PRACTICE, 1))
+    pairs, share = random.integers(0, len(near), (practice, 2)), random.uniform(size=(practice, 1))
     mixed = np.rint(near[pairs[:, 0]] * share + near[pairs[:, 1]] * (1 - share)).astype(np.int16)
-    rows: NDArray[np.int16] = np.concatenate([near, mixed, _some(np.concatenate(extreme), random)])
-    return rows[integer.in_range(rows)]
+    rows: NDArray[np.int16] = np.concatenate([near, mixed, _some(np.concatenate(extreme), random, practice)])
+    rows = rows[integer.in_range(rows)]
+    return rows if len(rows) <= most else _some(rows, random, most)
 
 
-def _some(rows: NDArray[np.int16], random: np.random.Generator) -> NDArray[np.int16]:
-    return rows[random.permutation(len(rows))[:_PRACTICE]]
+def _some(rows: NDArray[np.int16], random: np.random.Generator, most: int) -> NDArray[np.int16]:
+    return rows[random.permutation(len(rows))[:most]]

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from stinger.errors import InputError, UsageError
 from stinger.models.spec import TrainedModel
 from stinger_export.forms import is_boosted, is_convolution, is_forest, portable
-from stinger_export.integer.convolution import quantise_convolutions
+from stinger_export.integer.convolution import FloatingConvolutions, floating_convolutions
 from stinger_export.integer.forest import quantise_boosted, quantise_forest
 from stinger_export.integer.layout import MAX_INPUTS
-from stinger_export.integer.model import ONE, IntegerModel, Layer, Network, Scaler
-from stinger_export.integer.rows import Matrix, finish_hidden, finish_last, quantise_rows, quantise_scaler
+from stinger_export.integer.model import ONE, Body, IntegerModel, Network, Scaler
+from stinger_export.integer.rows import Matrix, Rounded, finish_hidden, finish_last, quantise_rows, quantise_scaler
 
 #: Largest change of a probability on the calibration windows that int8 weights may cause.
 TARGET_LOSS = 0.01
@@ -32,23 +32,8 @@ WIDTHS = {"auto": (8, 16), "8": (8,), "16": (16,)}
 
 
 @dataclass(frozen=True)
-class Rounded:
-    """A layer of integers, and what they stand for.
-
-    Attributes:
-        layer: The integers.
-        row_unit: What one unit of each row's accumulator is, shape ``(rows,)``.
-        unit: What one unit of the layer's input is; so one of a row's weights is ``row_unit / unit``.
-    """
-
-    layer: Layer
-    row_unit: Matrix
-    unit: float
-
-
-@dataclass(frozen=True)
 class Floating:
-    """A network before its weights are rounded. Another kind of network has another class with the same methods.
+    """A dense network before its weights are rounded; `FloatingConvolutions` has the same methods.
 
     Attributes:
         scaler: The scaling of its inputs, in integers already.
@@ -61,6 +46,16 @@ class Floating:
     unit: float
     weights: list[Matrix]
     biases: list[Matrix]
+
+    @property
+    def products(self) -> int:
+        """Products of weights that one row of features takes."""
+        return sum(weight.size for weight in self.weights)
+
+    @property
+    def widest(self) -> int:
+        """Numbers that a layer takes of one row of features, at most."""
+        return max(int(weight.shape[1]) for weight in self.weights)
 
     @property
     def stages(self) -> list[str]:
@@ -99,12 +94,13 @@ class Floating:
         return Network(self.scaler, tuple(rounded.layer for rounded in layers))
 
 
-def quantise(model: TrainedModel, weights: str = "auto") -> IntegerModel:
+def quantise(model: TrainedModel, weights: str = "auto", target: float = TARGET_LOSS) -> IntegerModel:
     """Make the integer model of a trained network or forest; ranges come from its calibration features.
 
     Args:
         model: The model.
         weights: Which widths a network's weights may have, a key of `WIDTHS`; trees have no weights.
+        target: Change of a probability on the calibration features from which on layers get wider weights.
 
     Raises:
         UsageError: There are no such widths.
@@ -120,43 +116,59 @@ def quantise(model: TrainedModel, weights: str = "auto") -> IntegerModel:
             f"a window of {spec.window:,} samples of {len(spec.channels)} channels is more than the device's "
             f"{MAX_INPUTS:,} features; train on a shorter one"
         )
-    form = portable(model)
     if is_boosted(spec):
-        return IntegerModel(spec, quantise_boosted(form.trees_, len(spec.feature_set)))
+        return IntegerModel(spec, quantise_boosted(portable(model).trees_, len(spec.feature_set)))
     if is_forest(spec):
-        return IntegerModel(spec, quantise_forest(form, len(spec.feature_set), len(spec.classes)))
-    if is_convolution(spec):
-        return IntegerModel(spec, quantise_convolutions(form, features, TARGET_LOSS, WIDTHS[weights]))
-
-    expected = model.predict_proba_features(features)
+        return IntegerModel(spec, quantise_forest(portable(model), len(spec.feature_set), len(spec.classes)))
     floating = floating_network(model)
-    candidates = sorted(
-        itertools.product(WIDTHS[weights], repeat=len(floating.weights)),
-        key=lambda bits: sum(w.size * b for w, b in zip(floating.weights, bits, strict=True)),
-    )
-    network: Network | None = None
-    for bits in candidates:
-        network = floating.network(floating.rounded(bits, features))
-        if largest_loss(network, features, expected) <= TARGET_LOSS:
+    expected = model.predict_proba_features(features)
+    integer: IntegerModel | None = None
+    for bits in widths(floating, weights):
+        integer = with_widths(model, floating, bits)
+        if largest_loss(integer.body, features, expected) <= target:
             break
-    assert network is not None  # noqa: S101 - there is at least one candidate
-    return IntegerModel(spec, network)
+    assert integer is not None  # noqa: S101 - there is at least one candidate
+    return integer
 
 
-def floating_network(model: TrainedModel) -> Floating:
+def floating_network(model: TrainedModel) -> Floating | FloatingConvolutions:
     """Return what a network's integers are made from.
 
     Raises:
         InputError: As `quantise`.
     """
     form = portable(model)
+    if is_convolution(model.spec):
+        return floating_convolutions(form)
     scaler, unit = quantise_scaler(form[0])
     return Floating(scaler, unit, *_dense_layers(form[1]))
 
 
-def largest_loss(network: Network, features: NDArray[np.int16], expected: Matrix) -> float:
+def widths(floating: Floating | FloatingConvolutions, weights: str = "auto") -> list[tuple[int, ...]]:
+    """Bits that the weights of each layer may have, those that take the fewest bytes first.
+
+    Args:
+        floating: The network.
+        weights: A key of `WIDTHS`.
+    """
+    return sorted(
+        itertools.product(WIDTHS[weights], repeat=len(floating.weights)),
+        key=lambda bits: sum(w.size * b for w, b in zip(floating.weights, bits, strict=True)),
+    )
+
+
+def with_widths(model: TrainedModel, floating: Floating | FloatingConvolutions, bits: Sequence[int]) -> IntegerModel:
+    """Round a network to weights of these widths, by the model's calibration features.
+
+    Raises:
+        InputError: The numbers cannot be represented.
+    """
+    return IntegerModel(model.spec, floating.network(floating.rounded(bits, model.calibration)))
+
+
+def largest_loss(body: Body, features: NDArray[np.int16], expected: Matrix) -> float:
     """Largest change of a probability, of feature vectors ``(n, features)``, from ``(n, classes)`` expected."""
-    return float(np.abs(network.decide(features)[0] / ONE - expected).max())
+    return float(np.abs(body.decide(features)[0] / ONE - expected).max())
 
 
 def _dense_layers(classifier: Any) -> tuple[list[Matrix], list[Matrix]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,21 @@ _LOGIT_LIMIT = 32.0
 _INT32_MAX = 2**31 - 1
 
 Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A layer of integers, and what they stand for.
+
+    Attributes:
+        layer: The integers.
+        row_unit: What one unit of each row's accumulator is, shape ``(rows,)``.
+        unit: What one unit of the layer's input is; so one of a row's weights is ``row_unit / unit``.
+    """
+
+    layer: Layer
+    row_unit: Matrix
+    unit: float
 
 
 def quantise_scaler(standard: Any) -> tuple[Scaler, float]:

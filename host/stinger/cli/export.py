@@ -97,7 +97,8 @@ def _print(done: Exported) -> None:
     for level, scores in manifest["held_out"].items():
         typer.echo(f"held-out windows, {level}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
     if (made := manifest["quantisation"]) is not None and made["bits"]:
-        typer.echo(f"weights: {', '.join(map(str, made['bits']))} bits, layer by layer" + _tuned(made["fine_tuning"]))
+        bits = f"weights: {', '.join(map(str, made['bits']))} bits, layer by layer"
+        typer.echo(bits + _widened(made["widening"]) + _tuned(made["fine_tuning"]))
     for name, why in manifest["not_exported"].items():
         typer.echo(f"not exported: {name} ({why})")
     if done.cost is not None:
@@ -118,6 +119,17 @@ def _measured_on(where: dict[str, Any] | None) -> str:
         return made + "on no held-out ones: the model keeps none; give --data the dataset, or train it again"
     source = "that the model keeps" if where["source"] == "model" else "of --data"
     return made + f"on {where['windows']:,} held-out windows {source}"
+
+
+def _widened(widening: dict[str, Any] | None) -> str:
+    if widening is None:
+        return ""
+    if not widening["kept"]:
+        return "; wider ones brought it no nearer to the model"
+    return (
+        f"; widened from {', '.join(map(str, widening['from']))}: largest |Δp| {widening['loss_before']:.2g} before, "
+        f"{widening['loss_after']:.2g} after"
+    )
 
 
 def _tuned(tuning: dict[str, Any] | None) -> str:
