@@ -264,8 +264,10 @@ def test_what_does_not_get_better_is_not_kept():
     assert parity.failure == "too far (even after fine-tuning its weights; --weights auto may give them more bits)"
 
 
-def test_the_bundle_says_so_and_its_bytes_repeat(tmp_path):
-    model = replace(sharp(), held_out=None)
+@pytest.mark.parametrize("kind", SHARP)
+def test_the_bundle_says_so_and_its_bytes_repeat(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetune, "EPOCHS", 10)
+    model = replace(SHARP[kind](), held_out=None)
     bundles = [
         export_bundle(model, tmp_path / name, targets=["integer", "mlmd"], weights="8").path for name in ("a", "b")
     ]
