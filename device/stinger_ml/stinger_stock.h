@@ -8,6 +8,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum { STINGER_STOCK_NONE = 0, STINGER_STOCK_LR, STINGER_STOCK_MLP } stinger_stock_kind;
 
 #define STINGER_STOCK_LR_BYTES 244u
@@ -24,5 +28,9 @@ stinger_stock_kind stinger_stock_open(const void *bytes, uint32_t size);
 
 /* The bits of one number of an image that stinger_stock_open took. */
 uint32_t stinger_stock_number(const void *bytes, uint32_t place);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -31,6 +31,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define STINGER_STORE_UNIT_MIN 64  /* bytes that are written together, at least: a record of the journal */
 #define STINGER_STORE_UNIT_MAX 256 /* and at most: the page of a NOR flash */
 
@@ -136,5 +140,9 @@ stinger_store_status stinger_store_rollback(stinger_store *store);
 
 /* Forget both images. */
 stinger_store_status stinger_store_clear(stinger_store *store);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

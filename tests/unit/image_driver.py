@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from stinger_export.image.model import from_image
+from stinger_export.integer.model import IntegerModel
 from stinger_export.toolchain import compile_host, device_sources
 
 _SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
@@ -101,6 +102,11 @@ class ImageDriver:
 
 def by_numpy(data: bytes, windows: np.ndarray) -> str:
     """What the driver must say of an image."""
-    answer = from_image(data).decide(windows)
+    return answered(from_image(data), windows)
+
+
+def answered(model: IntegerModel, windows: np.ndarray) -> str:
+    """The same of a model."""
+    answer = model.decide(windows)
     told = zip(answer.label.tolist(), answer.probability.tolist(), answer.score.tolist(), strict=True)
     return " ".join(["0", *(",".join(map(str, [label, *share, *score])) for label, share, score in told)])

@@ -190,7 +190,7 @@ def test_trees_that_share_a_chain_are_refused(made, tmp_path):
     }
     for name, array in arrays.items():
         replace_array(bundle, "integer/model.npz", name, array)
-    with pytest.raises(InputError, match="trees share nodes"):
+    with pytest.raises(InputError, match="each with one parent"):
         load_bundle(bundle)
 
 

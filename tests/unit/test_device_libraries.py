@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 DEVICE = device_sources()
 LIBRARIES = ("stinger_ml", "stinger_firmware")
 PUBLIC = {
-    "stinger_ml": ("stinger_ml.h", "stinger_image.h", "stinger_frame.h"),
+    "stinger_ml": ("stinger_ml.h", "stinger_image.h", "stinger_frame.h", "stinger_store.h", "stinger_stock.h"),
     "stinger_firmware": ("stinger_firmware.h", "stinger_ring.h"),
 }
 STUBS = ROOT / "tests" / "stubs" / "arduino"

@@ -26,7 +26,7 @@ SECTOR, UNIT, SLOT = 512, 64, 1024
 def power(tmp_path_factory):
     """Run the simulated flash of store_power.c under sanitizers."""
     program = tmp_path_factory.mktemp("store") / "power"
-    sources = [Path(__file__).parent / "store_power.c", LIBRARY / "stinger_store.c", LIBRARY / "stinger_image.c"]
+    sources = [Path(__file__).parent / "store_power.c", LIBRARY / "stinger_store.c", LIBRARY / "stinger_crc.c"]
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
     compile_host(sources, program, include=[LIBRARY], flags=sanitize)
 
@@ -137,7 +137,7 @@ def test_an_image_that_changed_is_given_up_for_the_one_before_it(power, tmp_path
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory):
     library = tmp_path_factory.mktemp("stock") / "stock.so"
-    compile_host([LIBRARY / "stinger_stock.c", LIBRARY / "stinger_image.c"], library, include=[LIBRARY])
+    compile_host([LIBRARY / "stinger_stock.c", LIBRARY / "stinger_crc.c"], library, include=[LIBRARY])
     return ctypes.CDLL(str(library))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,14 +63,36 @@ def quantise_forest(estimator: Any, features: int, classes: int) -> Forest:
     if features > MAX_INPUTS or max(feature, default=0) >= features:
         raise InputError(f"the forest uses features outside its vector of {features}")
     leaves = np.array(list(leaf_number), dtype=np.uint16).reshape(-1, classes)
-    return Forest(
-        feature=np.array(feature, dtype=np.uint16),
-        threshold=np.array(threshold, dtype=np.int16),
-        left=np.array(left, dtype=np.int16),
-        right=np.array(right, dtype=np.int16),
-        roots=np.array(roots, dtype=np.int16),
-        leaves=leaves,
-    )
+    return Forest(**_level_by_level(feature, threshold, left, right, roots), leaves=leaves)
+
+
+def _level_by_level(
+    feature: Any, threshold: Any, left: Sequence[int], right: Sequence[int], roots: Sequence[int]
+) -> dict[str, NDArray[Any]]:
+    """The fields of `Nodes`, with the nodes of every tree in their order; arguments are the same in any order."""
+    order: list[int] = []
+    links: list[int] = []
+
+    def link(child: int) -> int:
+        if child < 0:
+            return child
+        order.append(child)
+        return len(order) - 1
+
+    at, root_links = 0, []
+    for root in roots:
+        root_links.append(link(root))
+        while at < len(order):
+            node = order[at]
+            links += (link(left[node]), link(right[node]))
+            at += 1
+    return {
+        "feature": np.asarray(feature, dtype=np.uint16)[order],
+        "threshold": np.asarray(threshold, dtype=np.int16)[order],
+        "left": np.array(links[0::2], dtype=np.int16),
+        "right": np.array(links[1::2], dtype=np.int16),
+        "roots": np.array(root_links, dtype=np.int16),
+    }
 
 
 def _leaf(value: NDArray[np.float64]) -> tuple[int, ...]:
@@ -112,11 +135,13 @@ def quantise_boosted(trees: Trees, features: int) -> Boosted:
     code[inner], code[~inner] = np.arange(nodes), -1 - leaf_of
     rounding = 1 << (shift - 1) if shift else 0
     return Boosted(
-        feature=trees.feature[inner].astype(np.uint16),
-        threshold=np.clip(np.floor(trees.threshold[inner]), -32768, 32767).astype(np.int16),
-        left=code[trees.left[inner]].astype(np.int16),
-        right=code[trees.right[inner]].astype(np.int16),
-        roots=code[trees.root].astype(np.int16),
+        **_level_by_level(
+            trees.feature[inner],
+            np.clip(np.floor(trees.threshold[inner]), -32768, 32767),
+            code[trees.left[inner]].tolist(),
+            code[trees.right[inner]].tolist(),
+            code[trees.root].tolist(),
+        ),
         leaves=leaves.astype(np.int16),
         baseline=(np.rint(trees.baseline * unit) + rounding).astype(np.int32).reshape(outputs),
         shift=shift,

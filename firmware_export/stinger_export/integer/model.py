@@ -73,6 +73,8 @@ class Decisions:
 class Nodes:
     """Decision trees: ``feature <= threshold ? left : right``; a negative child ``c`` is leaf ``-(c + 1)``.
 
+    Nodes of a tree follow each other level by level from left to right, trees in their order.
+
     Attributes:
         feature: Feature index of each node, uint16.
         threshold: int16 of each node.

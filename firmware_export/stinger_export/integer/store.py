@@ -58,8 +58,6 @@ def load_integer(path: Path, spec: ModelSpec) -> IntegerModel:
             expected = _DTYPES.get(name, _DTYPES.get(name.partition("_")[2]))
             _require(expected is None or array.dtype == expected, f"{name} is {array.dtype}")
         check_body(body, spec)
-        if isinstance(body, Forest | Boosted):
-            _check_shares_nothing(body)
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(f"{path} is not a usable integer model ({error}); {_ADVICE}") from error
     return IntegerModel(spec, body)
@@ -127,6 +125,7 @@ def check_body(body: Body, spec: ModelSpec) -> None:
         _require(bool((body.leaves.astype(np.int64).sum(axis=1) == ONE).all()), "a leaf does not sum to one")
     else:
         _check_boosted(body, classes)
+    _require(_level_by_level(body), "a child's number; nodes come level by level, each with one parent")
 
 
 def _check_boosted(b: Boosted, classes: int) -> None:
@@ -144,22 +143,31 @@ def _check_trees(f: Forest | Boosted, features: int) -> None:
     )
     _require(f.roots.ndim == 1 and len(f.leaves) > 0, "number of trees or leaves")
     _require(bool((f.feature < features).all()), "a node uses a feature that does not exist")
-    number = np.arange(nodes)
-    for children, lowest in ((f.left, number + 1), (f.right, number + 1), (f.roots, np.zeros(len(f.roots), int))):
-        child = children.astype(np.int64)
-        # A child always has a higher number than its parent, so every walk ends.
-        _require(bool(((child < 0) | ((child >= lowest) & (child < nodes))).all()), "a child's number")
-        _require(bool((-(child + 1) < len(f.leaves)).all()), "a leaf's number")
+    for leaves in (f.left, f.right, f.roots):
+        _require(bool((-(leaves.astype(np.int64) + 1) < len(f.leaves)).all()), "a leaf's number")
 
 
-def _check_shares_nothing(f: Forest | Boosted) -> None:
-    """Refuse trees that share nodes: none of ours do, and thousands that share a long chain would take hours to walk.
+def _level_by_level(f: Forest | Boosted) -> bool:
+    """Whether links to nodes count up without a gap: see `Nodes`, and ``trees_fit`` in ``stinger_image_body.c``.
 
-    A board may run such an image; it only takes longer there.
+    Trees that shared a long chain, thousands of them, would take hours to walk.
     """
-    children = np.concatenate([f.left, f.right, f.roots])
-    nodes = children[children >= 0]
-    _require(len(np.unique(nodes)) == len(nodes), "trees share nodes")
+    left, right, at, found = f.left.tolist(), f.right.tolist(), 0, 0
+    for root in f.roots.tolist():
+        if root >= 0:
+            if root != found:
+                return False
+            found += 1
+        while at < found:
+            if at == len(left):
+                return False
+            for child in (left[at], right[at]):
+                if child >= 0:
+                    if child != found:
+                        return False
+                    found += 1
+            at += 1
+    return at == len(left)
 
 
 def _check_convolutional(c: Convolutional, spec: ModelSpec) -> None:
