@@ -26,6 +26,7 @@ def test_it_carries_everything_and_nothing_else(wheel):
     for package in ("stinger", "stinger_export", "stinger_virtual"):
         assert f"{package}/py.typed" in names
     sources = ("stinger_ml/stinger_ml.h", "stinger_ml/stinger_stream.c", "boards/emulated_rp2040/link.ld")
+    sources += ("bench/bench_float.c", "bench/include/math.h")
     for source in (*sources, "CMakeLists.txt", "stinger_firmware/stinger_ring.c", "boards/pico_sdk/CMakeLists.txt"):
         assert f"stinger_export/_device/{source}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)

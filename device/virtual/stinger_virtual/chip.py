@@ -63,6 +63,7 @@ class EmulatedBoard:
         core.pc = entry & ~1
         self._alarm = simulator.clock.create_alarm(self._tick)
         self._ticks_left = 0
+        self._batch: Callable[[Any], None] = type(simulator)._execute_batch
 
     @property
     def flash(self) -> bytes:
@@ -127,8 +128,15 @@ class EmulatedBoard:
         self._simulator.stopped = False
         # One batch ends after 5 ms of this computer's time, whatever the firmware does.
         while not self._simulator.stopped:
-            self._simulator._execute_batch()
+            self._batch(self._simulator)
         return True
+
+    def execute_by(self, batch: Callable[[Any], None]) -> None:
+        """Have instructions executed by another function than the emulator's own, which gets the `Simulator`.
+
+        It runs some, or lets time pass to the next alarm where the core waits, and ends at once when that is stopped.
+        """
+        self._batch = batch
 
     def advance(self, micros: float) -> None:
         """Let time pass while the firmware sleeps; alarms that come due wake it, `run` then runs it."""

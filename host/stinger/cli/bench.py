@@ -44,24 +44,37 @@ def host(
 @app.command()
 def device(
     model: Annotated[list[str] | None, typer.Option(help="Family; repeatable. Default: logreg mlp rf.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="integer, mlmd, emlearn or float; repeatable. Default: what a family has.")
+    ] = None,
     features: Annotated[str, typer.Option(help="Feature set.")] = "rich",
     minutes: Annotated[float, typer.Option(help="Length of the synthetic session to train on.")] = 8.0,
-    samples: Annotated[int, typer.Option(min=100, help="Samples of each stream that are replayed.")] = 400,
+    samples: Annotated[int, typer.Option(min=60, help="Samples of each stream that are replayed.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the session and of training.")] = 1,
+    profile: Annotated[bool, typer.Option("--profile", help="Add the cycles of each function.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Measure models on the emulated board: cycles per decision, usual and worst, flash and RAM."""
+    """Measure models on the emulated board, beside emlearn and plain float: cycles per decision, flash and RAM."""
     from stinger.workflow import bench_device
 
     options = bench_device.DeviceBenchOptions(
-        families=tuple(model or bench_device.FAMILIES), features=features, minutes=minutes, samples=samples, seed=seed
+        families=tuple(model or bench_device.FAMILIES),
+        targets=tuple(target or ()),
+        features=features,
+        minutes=minutes,
+        samples=samples,
+        seed=seed,
+        profile=profile,
     )
-    rows = bench_device.bench_device(options, to_stderr())
+    report = bench_device.bench_device(options, to_stderr())
     if json:
-        print_json({"rows": rows})
+        print_json(report)
         return
-    print_table(*bench_device.table(rows))
-    typer.echo(f"\n{rows[0]['compiler']}; {options.features} features of an emulated RP2040")
+    print_table(*bench_device.table(report["rows"]))
+    typer.echo(f"\n{report['rows'][0]['compiler']}; {options.features} features on an emulated RP2040")
+    if profile:
+        typer.echo("")
+        print_table(*bench_device.profile_table(report["profile"]))
 
 
 @app.command()

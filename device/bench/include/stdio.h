@@ -1,0 +1,1 @@
+/* emlearn's headers ask for <stdio.h> and use nothing of it; freestanding builds have none. */

@@ -1,0 +1,1 @@
+/* emlearn's headers ask for <stdlib.h> and use nothing of it; freestanding builds have none. */
