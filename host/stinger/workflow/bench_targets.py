@@ -162,7 +162,7 @@ def measure_float(subject: Subject, streams: BenchStreams, profile: bool) -> Mea
 
     folder = subject.folder / "float"
     firmware = build_firmware(folder, folder / "firmware", stand_in=_float_stand_in(subject, model, folder))
-    sizes = _stand_in_sizes(firmware, ("bench_",))
+    sizes = _stand_in_sizes(firmware, ("bench_window",))
     return _run(subject, streams, _Form("float", firmware, *sizes, streams.few, check), profile)
 
 
