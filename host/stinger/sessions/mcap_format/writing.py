@@ -133,6 +133,23 @@ def _describe(
     shift_us: int,
 ) -> None:
     """Write the metadata record of one recording."""
+    text = describe(session, layout, topics=topics, events_topic=events_topic, shift_us=shift_us)
+    writer.add_metadata(METADATA, {"session": text})
+
+
+def describe(
+    session: Session,
+    layout: str,
+    *,
+    topics: Sequence[tuple[str, tuple[int, ...]]],
+    events_topic: str,
+    shift_us: int,
+) -> str:
+    """Return what the metadata record of one recording says.
+
+    Raises:
+        InputError: It would not read back: too long names, control characters.
+    """
     about = {
         "version": VERSION,
         "layout": layout,
@@ -151,11 +168,10 @@ def _describe(
         "faults": list(session.faults),
     }
     text = json.dumps(about, separators=(",", ":"))
-    # What we write must read back: too long names, control characters.
     parse_about(text, f"{session.name!r:.80}")
     if not all(is_one_line(event.label + event.kind) for event in session.events):
         raise InputError(f"{session.name}: an event's label holds control characters; rename it")
-    writer.add_metadata(METADATA, {"session": text})
+    return text
 
 
 def _write_messages(
@@ -170,7 +186,7 @@ def _write_messages(
 ) -> None:
     """Write samples and events by time. ``lines`` has channel, format and columns of each topic."""
     scale = np.array([channel.scale for channel in session.channels])
-    moments = _event_messages(session, shift_us)
+    moments = event_messages(session, shift_us)
     waiting = next(moments, None)
     for start in range(0, len(session), _BLOCK):
         part = slice(start, start + _BLOCK)
@@ -197,7 +213,7 @@ def _write_messages(
         waiting = next(moments, None)
 
 
-def _event_messages(session: Session, shift_us: int) -> Iterator[tuple[int, bytes]]:
+def event_messages(session: Session, shift_us: int) -> Iterator[tuple[int, bytes]]:
     """Yield log time and message of each event's beginning, and of its end where it lasts, by time."""
     moments: list[tuple[int, int, int]] = []
     for number, event in enumerate(session.events):
