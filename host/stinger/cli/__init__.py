@@ -23,6 +23,7 @@ from stinger.cli import (
     explore,
     export,
     info,
+    magnetic,
     monitor,
     plot_predictions,
     push,
@@ -57,6 +58,7 @@ VERBS: dict[str, Callable[..., None]] = {
 #: Verbs with verbs of their own.
 GROUPS: dict[str, typer.Typer] = {
     "synth": synth.app,
+    "magnetic": magnetic.app,
     "bench": bench.app,
 }
 

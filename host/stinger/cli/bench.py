@@ -143,3 +143,27 @@ def people(
         print_table(*unseen.table(report))
         for line in unseen.facts(report):
             typer.echo(line)
+
+
+@app.command()
+def magnetic(
+    minutes: Annotated[float, typer.Option(help="Length of the recording that is generated.")] = 10.0,
+    recordings: Annotated[int, typer.Option(help="Recordings of a minute that a forest learns from.")] = 120,
+    repeats: Annotated[int, typer.Option(help="How often generation is timed; the best counts.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first recording and of the forest.")] = 1,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in markdown.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Measure generated magnetic distortion: speed, and what field strength alone says of the labels."""
+    from stinger.workflow import bench_magnetic
+
+    options = bench_magnetic.MagneticBenchOptions(minutes=minutes, recordings=recordings, repeats=repeats, seed=seed)
+    report = bench_magnetic.bench_magnetic(options, to_stderr())
+    if json:
+        print_json(report)
+    elif markdown:
+        typer.echo(bench_magnetic.markdown(report))
+    else:
+        print_table(*bench_magnetic.table(report))
+        for line in bench_magnetic.facts(report):
+            typer.echo(line)

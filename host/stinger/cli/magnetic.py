@@ -1,0 +1,127 @@
+"""`stinger magnetic`: how distorted is the magnetic field?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stinger.cli.output import print_json, print_table
+from stinger.workflow.progress import to_stderr
+
+app = typer.Typer(
+    help="Recordings of a distorted magnetic field: generate them, convert them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def options() -> None:
+    """Recordings of a distorted magnetic field: generate them, convert them."""
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Option(help="A .mcap file, or a directory for several recordings.")],
+    plan: Annotated[Path | None, typer.Argument(help="A motion plan (JSON); without one a ready pattern.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Length of a pattern in seconds; default 60.")] = None,
+    sample_rate: Annotated[float | None, typer.Option(help="Samples per second of a pattern; default 100.")] = None,
+    distortion: Annotated[
+        str | None, typer.Option(help="Level of a pattern: none, low, high or mixed; default mixed.")
+    ] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="How it is turned: simple, complex or stationary; default complex.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first recording; the next has the next.")] = 1,
+    recordings: Annotated[int, typer.Option(min=1, help="How many recordings.")] = 1,
+    noise: Annotated[float, typer.Option(help="Factor of all that follows; 0 makes perfect sensors.")] = 1.0,
+    mag_noise: Annotated[float | None, typer.Option(help="Magnetometer noise, in Earth's field.")] = None,
+    acc_noise: Annotated[float | None, typer.Option(help="Accelerometer noise, in g.")] = None,
+    gyro_noise: Annotated[float | None, typer.Option(help="Gyroscope noise, in rad/s.")] = None,
+    hard_iron: Annotated[float | None, typer.Option(help="Hard iron left after calibration, in Earth's field.")] = None,
+    soft_iron: Annotated[float | None, typer.Option(help="Soft iron left after calibration, coefficients.")] = None,
+    acc_bias: Annotated[float | None, typer.Option(help="Accelerometer bias, in g.")] = None,
+    gyro_bias: Annotated[float | None, typer.Option(help="Gyroscope bias, in rad/s.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Error of accelerometer and gyroscope scale, relative.")] = None,
+    warming_k: Annotated[float | None, typer.Option(help="How much the device warms up, in K.")] = None,
+    mag_drift: Annotated[float | None, typer.Option(help="Magnetometer drift per K, in Earth's field.")] = None,
+    acc_drift: Annotated[float | None, typer.Option(help="Accelerometer drift per K, in g.")] = None,
+    gyro_drift: Annotated[float | None, typer.Option(help="Gyroscope drift per K, in rad/s.")] = None,
+    reference_timing: Annotated[
+        bool, typer.Option("--reference-timing", help="Let segments overshoot by a sample, as earlier generators do.")
+    ] = False,
+    save_plan: Annotated[Path | None, typer.Option(help="Also write the plan of the first recording here.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Generate recordings of a device that is turned in a distorted field: MCAP, labels and experiment."""
+    from dataclasses import fields, replace
+
+    from stinger.errors import UsageError
+    from stinger.synth.imperfections import Imperfections
+    from stinger.workflow.magnetic import GenerateOptions, Pattern, magnetic_generate
+
+    given = locals()
+    chosen = {"duration_s": duration, "sample_rate_hz": sample_rate, "distortion": distortion, "name": pattern}
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    if plan is not None and chosen:
+        raise UsageError("--duration, --sample-rate, --distortion and --pattern are what a plan says; leave them out")
+    levels = {f.name: given[f.name] for f in fields(Imperfections) if given[f.name] is not None}
+    wanted = GenerateOptions(
+        out,
+        plan if plan is not None else replace(Pattern(), **chosen),  # type: ignore[arg-type]  # by name, as above
+        seed=seed,
+        recordings=recordings,
+        imperfections=replace(Imperfections(), **levels).scaled(noise),
+        reference_timing=reference_timing,
+        save_plan=save_plan,
+    )
+    rows = magnetic_generate(wanted, to_stderr())
+    if json:
+        print_json(rows)
+        return
+    header = ["file", "samples", "seconds", "segments", "field none", "low", "high"]
+    print_table(header, [_row(row) for row in rows])
+    for row in rows:
+        for fault in row["faults"]:
+            typer.echo(f"fault: {row['file']}: {fault}")
+
+
+def _row(row: dict[str, Any]) -> list[str]:
+    levels = row["field_strength"]
+    shown = [
+        f"{levels[level]['mean']:.3f} ± {levels[level]['std']:.3f}" if level in levels else ""
+        for level in ("none", "low", "high")
+    ]
+    return [row["file"], f"{row['samples']:,}", f"{row['duration_s']:,.2f}", f"{row['segments']:,}", *shown]
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="LOG", help="A phone's log, or a folder or zip of them.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="A .mcap file, or a folder.")],
+    level: Annotated[
+        str | None, typer.Option(help="Distortion all the time: none, low or high; default: what the log says.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Put the sensors on one clock of so many Hz; default: each keeps its own.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Convert a phone's sensor logs to MCAP with labels and experiment."""
+    from stinger.workflow.magnetic import ConvertOptions, magnetic_convert
+
+    rows = magnetic_convert(source, target, ConvertOptions(level=level, rate_hz=rate), to_stderr())
+    if json:
+        print_json(rows)
+        return
+    for row in rows:
+        for fault in row["faults"]:
+            typer.echo(f"fault: {fault}")
+    table = [
+        [row["file"], one["name"], ", ".join(one["channels"]), f"{one['samples']:,}", one["label"] or "no label"]
+        for row in rows
+        for one in row["recordings"]
+    ]
+    print_table(["file", "recording", "channels", "samples", "label"], table)
