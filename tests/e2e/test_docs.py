@@ -39,7 +39,11 @@ HANDLED = (
     "cc ",
 )
 #: Documents whose blocks another test runs.
-RUN_ELSEWHERE = {"benchmark.md": "test_verb_benchmark.py", "unseen-people.md": "test_unseen_people.py"}
+RUN_ELSEWHERE = {
+    "benchmark.md": "test_verb_benchmark.py",
+    "magnetic.md": "test_magnetic.py",
+    "unseen-people.md": "test_unseen_people.py",
+}
 
 
 def block(start: str) -> str:

@@ -40,7 +40,7 @@ from stinger.workflow.progress import Progress
 #: Ways of holding out, from honest to not.
 SPLITS = ("session", "group", "random")
 _FOLDS = 4
-_TREES = 100
+_TREES = 50
 _PLAIN_SECONDS = 20.0
 
 
@@ -182,7 +182,7 @@ def _plain_rotation(degrees: list[float]) -> list[float]:
 
 def _labels(options: MagneticBenchOptions, progress: Progress) -> list[dict[str, Any]]:
     rows = []
-    for name, levels in (("default", Imperfections()), ("none", PERFECT)):
+    for name, levels in (("default", Imperfections()), ("off", PERFECT)):
         progress.step(f"learning from {options.recordings} recordings, imperfections: {name}")
         numbers = range(options.seed, options.seed + options.recordings)
         sessions = [make_session(number, levels) for number in numbers]
