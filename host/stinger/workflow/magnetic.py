@@ -97,6 +97,7 @@ def magnetic_generate(options: GenerateOptions, progress: Progress) -> list[dict
         text = json.dumps(_plan(motion, options.seed).to_json(), indent=2)
         write_text(options.save_plan, text + "\n")
     if options.out.suffix:
+        progress.step(f"generating {options.out}")
         return [_generate(options, motion, options.seed, options.out)]
     rows: list[dict[str, Any]] = []
     with replace_dir(options.out) as building, progress.bar("recordings") as show:
