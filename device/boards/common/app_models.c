@@ -131,6 +131,7 @@ void models_init(const stinger_model *builtin) {
     models.builtin = builtin;
     upload.to = NULL;
     open_files();
+    run_builtin(); /* so that there is one to stay with, should the flash hold a model that does not fit */
     run_active();
 }
 
