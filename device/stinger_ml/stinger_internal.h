@@ -47,6 +47,11 @@ static inline int16_t stinger_limit(uint32_t x) {
     return (int16_t)(x > 32767u ? 32767u : x);
 }
 
+/* Whether a step of time is more than one and a half periods; written so that no period makes it wrap. */
+static inline bool stinger_is_gap(uint32_t step, uint32_t period) {
+    return step > period && step - period > period / 2u;
+}
+
 /* n rounded up to whole strides. */
 #define STINGER_PADDED(n) (((n) + STINGER_STRIDE - 1) / STINGER_STRIDE * STINGER_STRIDE)
 

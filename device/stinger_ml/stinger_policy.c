@@ -52,7 +52,7 @@ bool stinger_policy_update(const stinger_policy *p, stinger_policy_state *s, uin
         s->held = 0;
         s->phase = PHASE_OFF;
     } else {
-        for (; step > period + period / 2u; step -= period) {
+        for (; stinger_is_gap(step, period); step -= period) {
             s->last_t_us += period;
             tick(p, s, s->last_t_us);
         }

@@ -124,7 +124,7 @@ bool stinger_stream_push(stinger_stream *s, const int16_t *sample, uint32_t t_us
     if (m == NULL)
         return false;
     uint32_t step = t_us - s->last_t_us;
-    if (s->count > 0 && (gap || step == 0 || step > m->period_us + m->period_us / 2u))
+    if (s->count > 0 && (gap || step == 0 || stinger_is_gap(step, m->period_us)))
         clear(s);
     s->last_t_us = t_us;
 
