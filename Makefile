@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON_SOURCES := host firmware_export device/virtual tests
-C_SOURCES := $(wildcard device/*/*.c device/*/*.h device/boards/*/*.c device/boards/*/*.h device/bench/include/*.h)
+C_SOURCES := $(wildcard device/*/*.[ch] device/boards/*/*.[ch] device/bench/include/*.h tests/fuzz/*.[ch])
 
 .PHONY: demo test lint format clean
 
