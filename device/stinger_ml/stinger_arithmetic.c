@@ -4,8 +4,7 @@
  */
 #include "stinger_internal.h"
 
-/* 2^24 / sqrt((i + 1/2) * 2^24) - 256, rounded, for i = 64 to 255. */
-static const uint8_t reciprocal_root[192] = {
+const uint8_t stinger_reciprocal_root[192] = {
     254, 250, 246, 243, 239, 235, 232, 228, 225, 222, 219, 215, 212, 209, 206, 203, 201, 198, 195, 192, 190, 187,
     184, 182, 179, 177, 175, 172, 170, 168, 165, 163, 161, 159, 157, 155, 153, 151, 149, 147, 145, 143, 141, 139,
     137, 135, 134, 132, 130, 128, 127, 125, 123, 122, 120, 119, 117, 116, 114, 113, 111, 110, 108, 107, 105, 104,
@@ -16,14 +15,6 @@ static const uint8_t reciprocal_root[192] = {
     21,  20,  20,  19,  19,  18,  17,  17,  16,  16,  15,  14,  14,  13,  13,  12,  11,  11,  10,  10,  9,   9,
     8,   8,   7,   6,   6,   5,   5,   4,   4,   3,   3,   2,   2,   1,   1,   0,
 };
-
-/* One step of Newton's from the table. Tried for every m: 0 too small in five cases of six, 1 in nearly all others. */
-uint32_t stinger_root_below(uint32_t m) {
-    uint32_t y = 256u + reciprocal_root[(m >> 24) - 64u];
-    uint32_t root = ((m >> 16) * y) >> 8;
-    int32_t error = (int32_t)(m - root * root);
-    return root + (uint32_t)(((error >> 8) * (int32_t)y) >> 17);
-}
 
 uint32_t stinger_isqrt32(uint32_t x) {
     unsigned shift = 0;
@@ -62,7 +53,7 @@ uint32_t stinger_divide(uint32_t x, uint32_t d, uint32_t reciprocal) {
 
 uint32_t stinger_reciprocal(uint32_t d) {
     /* The square of a reciprocal root, and one step of Newton's, which is never too large. */
-    uint32_t y = 256u + reciprocal_root[(d >> 9) - 64u];
+    uint32_t y = 256u + stinger_reciprocal_root[(d >> 9) - 64u];
     int32_t q = (int32_t)((y * y) >> 3);
     int32_t error = (INT32_C(1) << 30) - q * (int32_t)d;
     q += (q * (error >> 10)) >> 20;
@@ -75,6 +66,8 @@ uint32_t stinger_reciprocal(uint32_t d) {
 uint32_t stinger_quotient(uint32_t x, uint32_t d) {
     /* With the 16 leading bits of both; d becomes too large rather than too small. */
     uint32_t head = d, x_head = x;
+    for (; head < 4096u; head <<= 4)
+        x_head <<= 4;
     for (; head < 32768u; head <<= 1)
         x_head <<= 1;
     if (head >= 65536u) {

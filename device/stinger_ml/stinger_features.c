@@ -4,14 +4,18 @@
  */
 #include "stinger_internal.h"
 
-/* Keeps what is rarely done out of the registers of what is done always. */
+/* NOINLINE keeps one loop out of the registers of another, OPAQUE a loop of a few turns from becoming a division. */
 #if defined(__GNUC__)
 #define NOINLINE __attribute__((noinline))
 #define INLINE static inline __attribute__((always_inline))
+#define OPAQUE(x) __asm__ volatile("" : "+r"(x))
 #else
 #define NOINLINE
 #define INLINE static inline
+#define OPAQUE(x) (void)0
 #endif
+
+#if STINGER_WITH_SUMMARY
 
 static uint32_t magnitude(int32_t x) {
     return (uint32_t)(x < 0 ? -x : x);
@@ -22,109 +26,95 @@ static uint32_t square(int32_t x) {
 }
 
 /*
- * A value takes the place of an old one in the ring, and so in its block; the window's maximum is the largest of the
- * blocks', at any time. Returns false when the block's maximum may have gone with the old one: it must be found anew.
+ * Maxima that take as long whatever the samples are. The ring has two halves. While one is overwritten, the window
+ * consists of what came in there anew, of the other half, and of the end of what was there before. The largest value of
+ * the first two is known from filling them. Those of every end, the tails, are found while the other half is filled: one
+ * sample back for each that comes in. At that time tails of the half that is overwritten are needed no more, one by one,
+ * so both have the same rows: of the first half, which begins at 0, the tail from i on is in row i + 1; of the second,
+ * the tail from i on is in row window - i. Before the first and behind the last is a row of zeros.
  */
-static bool slide_max(stinger_running *r, unsigned at, uint32_t value, uint32_t old) {
-    uint16_t *block = &r->block_max[at >> STINGER_BLOCK_SHIFT];
-    if (value < *block)
-        return old != *block;
-    *block = (uint16_t)value;
-    if (value > r->max)
-        r->max = (uint16_t)value;
-    return true;
+NOINLINE static void look_back(stinger_stream *s, unsigned at) {
+    unsigned window = stinger_window(s), half = (window + 1u) / 2u;
+    bool second = at >= half;
+    unsigned look = (second ? 2u * half : window) - 1u - at, row = second ? look + 1u : at + 1u;
+    const uint16_t *before = s->tail[second ? row + 1u : row - 1u]; /* the tail that is one sample shorter */
+    uint16_t *tail = s->tail[row];
+    for (unsigned c = 0; c < stinger_channels(s); c++) {
+        uint32_t size = magnitude(s->sample[look][c]);
+        tail[c] = (uint16_t)(size > before[c] ? size : before[c]);
+    }
+    before += STINGER_MAX_CHANNELS;
+    tail += STINGER_MAX_CHANNELS;
+    for (unsigned t = 0; t < s->model->triad_count; t++) {
+        uint32_t length = s->magnitude[look][t];
+        tail[t] = (uint16_t)(length > before[t] ? length : before[t]);
+    }
 }
 
-/* Eight values, one after the other: a loop would take as long as what it does. */
-#define EIGHT(LOOK) LOOK(0) LOOK(1) LOOK(2) LOOK(3) LOOK(4) LOOK(5) LOOK(6) LOOK(7)
-
-NOINLINE static void set_block_max(stinger_running *r, unsigned at, uint32_t max) {
-    uint32_t before = r->block_max[at >> STINGER_BLOCK_SHIFT];
-    r->block_max[at >> STINGER_BLOCK_SHIFT] = (uint16_t)max;
-    if (before != r->max || before == max)
-        return;
-    for (unsigned b = 0; b < STINGER_BLOCKS; b += 8) {
-        const uint16_t *block = &r->block_max[b];
-#define LOOK(i) max = block[i] > max ? block[i] : max;
-        EIGHT(LOOK)
-#undef LOOK
-    }
-    r->max = (uint16_t)max;
+/* The largest values of a half so far; it begins with its first sample. */
+static uint16_t *highest_at(stinger_stream *s, unsigned at) {
+    unsigned half = (stinger_window(s) + 1u) / 2u;
+    uint16_t *highest = s->highest[at >= half];
+    if (at == 0 || at == half)
+        for (unsigned i = 0; i < STINGER_SIGNALS; i++)
+            highest[i] = 0;
+    return highest;
 }
 
-NOINLINE static void find_channel_max(stinger_stream *s, unsigned channel, unsigned at) {
-    int16_t (*sample)[STINGER_MAX_CHANNELS] = &s->sample[at >> STINGER_BLOCK_SHIFT << STINGER_BLOCK_SHIFT];
-    int32_t x, highest = 0, lowest = 0;
-    uint32_t range = 0; /* from lowest to highest: most values are within, which one comparison tells */
-    for (unsigned left = STINGER_BLOCK; left != 0; left -= 8, sample += 8) {
-#define LOOK(i)                                                                                                        \
-    x = sample[i][channel];                                                                                            \
-    if ((uint32_t)(x - lowest) > range) {                                                                              \
-        highest = x > highest ? x : highest;                                                                           \
-        lowest = x < lowest ? x : lowest;                                                                              \
-        range = (uint32_t)(highest - lowest);                                                                          \
-    }
-        EIGHT(LOOK)
-#undef LOOK
-    }
-    set_block_max(&s->channel[channel], at, (uint32_t)(highest > -lowest ? highest : -lowest));
+/* The row of the oldest part of a full window. */
+static const uint16_t *tail_of(const stinger_stream *s) {
+    unsigned next = s->next, window = stinger_window(s), half = (window + 1u) / 2u;
+    if (next == 0)
+        return s->tail[0]; /* all of both halves are new */
+    if (next == half)
+        return s->tail[half + 1u];
+    return s->tail[next < half ? next + 1u : window - next];
 }
 
-NOINLINE static void find_triad_max(stinger_stream *s, unsigned triad, unsigned at) {
-    uint16_t (*m)[STINGER_MAX_TRIADS] = &s->magnitude[at >> STINGER_BLOCK_SHIFT << STINGER_BLOCK_SHIFT];
-    uint32_t max = 0;
-    for (unsigned left = STINGER_BLOCK; left != 0; left -= 8, m += 8) {
-#define LOOK(i) max = m[i][triad] > max ? m[i][triad] : max;
-        EIGHT(LOOK)
-#undef LOOK
-    }
-    set_block_max(&s->triad[triad], at, max);
+static int16_t max_of(const stinger_stream *s, const uint16_t *tail, unsigned signal, unsigned round) {
+    uint32_t max = tail[signal], one = s->highest[0][signal], other = s->highest[1][signal];
+    max = one > max ? one : max;
+    max = other > max ? other : max;
+    return stinger_limit((max + round) >> round);
 }
 
-void stinger_features_add(stinger_stream *s, const int16_t *sample, uint16_t at, bool full) {
+static void summary_add(stinger_stream *s, const int16_t *sample, uint16_t at, bool full) {
     const stinger_model *m = s->model;
-#if STINGER_WITH_INVARIANT
-    if (stinger_is_invariant(m)) {
-        stinger_invariant_add(s, sample, at, full);
-        return;
-    }
-#endif
-#if STINGER_WITH_FLATTEN
-    if (m->feature_set == STINGER_FLATTEN) {
-        stinger_flatten_add(s, sample, at, full);
-        return;
-    }
-#endif
-    if (!STINGER_WITH_SUMMARY)
-        return; /* and the compiler leaves out what follows */
 #if STINGER_WITH_COUPLED
     if (m->feature_set == STINGER_COUPLED)
         stinger_coupled_add(s, sample, at, full);
 #endif
     int16_t *place = s->sample[at];
+    uint16_t *length = s->magnitude[at];
+    /* What leaves the window: nothing yet, a row of zeros. */
+    const int16_t *gone = full ? place : (const int16_t *)s->tail[0];
+    const uint16_t *gone_length = full ? length : s->tail[0];
+    uint16_t *highest = highest_at(s, at);
     stinger_running *r = s->channel;
-    for (unsigned c = 0; c < m->channels; c++, r++) {
-        int32_t x = sample[c], old = full ? place[c] : 0;
+    for (unsigned c = 0; c < stinger_channels(s); c++, r++) {
+        int32_t x = sample[c], old = gone[c];
         uint32_t size = magnitude(x), old_size = magnitude(old);
         place[c] = (int16_t)x;
         r->sum += x - old;
         r->absolute += size - old_size;
         r->squares += (uint64_t)((int64_t)(x * x - old * old)); /* both at most 2^30 */
-        if (!slide_max(r, at, size, old_size))
-            find_channel_max(s, c, at);
+        if (size > highest[c])
+            highest[c] = (uint16_t)size;
     }
+    highest += STINGER_MAX_CHANNELS;
     r = s->triad;
-    for (unsigned t = 0; t < m->triad_count; t++, r++) {
+    for (unsigned t = 0; t < s->model->triad_count; t++, r++) {
         const int16_t *v = sample + m->triads[t];
         uint32_t squares = square(v[0]) + square(v[1]) + square(v[2]);
-        uint32_t value = stinger_isqrt32(squares), old = full ? s->magnitude[at][t] : 0;
-        s->magnitude[at][t] = (uint16_t)value;
+        uint32_t value = stinger_isqrt32(squares), old = gone_length[t];
+        length[t] = (uint16_t)value;
         r->sum += (int32_t)(value - old);
         r->squares += value * value;
         r->squares -= old * old;
-        if (!slide_max(r, at, value, old))
-            find_triad_max(s, t, at);
+        if (value > highest[t])
+            highest[t] = (uint16_t)value;
     }
+    look_back(s, at);
 }
 
 /* floor(x / (2 * window)) for a quotient below 2^16, from 16-bit products: the estimate is at most 3 too small. */
@@ -133,15 +123,17 @@ typedef struct {
 } divisor;
 
 INLINE divisor divisor_of(const stinger_stream *s) {
-    divisor by = {2u * s->model->window, s->scaled, s->bits + 1u};
+    divisor by = {2u * stinger_window(s), stinger_scaled(s), stinger_bits(s) + 1u};
     return by;
 }
 
 INLINE uint32_t divided(uint32_t x, divisor by) {
     uint32_t high = x >> by.bits, low = x - (high << by.bits);
     uint32_t q = (high * by.scaled + ((low * by.scaled) >> by.bits)) >> 15;
-    for (uint32_t rest = x - q * by.d; rest >= by.d; rest -= by.d)
+    for (uint32_t rest = x - q * by.d; rest >= by.d; rest -= by.d) {
         q++;
+        OPAQUE(rest);
+    }
     return q;
 }
 
@@ -163,7 +155,7 @@ static void put_mean_sizes(const stinger_stream *s, int16_t *feature, uint32_t c
 static uint32_t std_halves(const stinger_stream *s, const stinger_running *r) {
     /* N * squares - sum^2 = high * 2^22 + low: N * squares is below 2^52, |sum| below 2^26. */
     const uint32_t mask = (UINT32_C(1) << 22) - 1u;
-    uint32_t n = s->model->window, q_low = (uint32_t)r->squares, size = magnitude(r->sum);
+    uint32_t n = stinger_window(s), q_low = (uint32_t)r->squares, size = magnitude(r->sum);
     uint32_t a = size >> 11, b = size & 0x7FFu, product = n * (q_low & mask);
     uint32_t high = n * ((uint32_t)(r->squares >> 32) << 10 | q_low >> 22) + (product >> 22);
     uint32_t low = product & mask;
@@ -184,7 +176,7 @@ static uint32_t std_halves(const stinger_stream *s, const stinger_running *r) {
     for (; head >> 30 == 0; head <<= 2)
         shift++;
     /* Both factors are rounded down: h is never too large, and at most 8 too small. */
-    uint32_t h = (stinger_root_below(head) * s->scaled) >> down >> (s->bits + shift);
+    uint32_t h = (stinger_root_below(head) * stinger_scaled(s)) >> down >> (stinger_bits(s) + shift);
     uint32_t square_n = n * n;
     /* What (h * n)^2 leaves of the spread is below 9 * 2^17 * n^2. */
 #if STINGER_MAX_WINDOW <= 60
@@ -200,42 +192,67 @@ static uint32_t std_halves(const stinger_stream *s, const stinger_running *r) {
     return h;
 }
 
-void stinger_features(const stinger_stream *s, int16_t *feature) {
+static void summary(const stinger_stream *s, int16_t *feature) {
     const stinger_model *m = s->model;
+    uint32_t channels = stinger_channels(s), signal = 0;
+    const uint16_t *tail = tail_of(s);
+    put_means(s, feature, channels);
+    feature += channels;
+    for (const stinger_running *r = s->channel, *end = r + channels; r != end; r++, feature++) {
+        feature[0] = stinger_limit((std_halves(s, r) + 1u) >> 1);
+        feature[channels] = max_of(s, tail, signal++, 0);
+    }
+    feature += channels;
+    signal = STINGER_MAX_CHANNELS;
+    if (m->feature_set != STINGER_SUMMARY) {
+        put_mean_sizes(s, feature, channels);
+        feature += channels;
+    }
+    for (const stinger_running *r = s->triad, *end = r + s->model->triad_count; r != end; r++, feature += 3) {
+        feature[0] = stinger_limit(divided((uint32_t)r->sum + stinger_window(s), divisor_of(s)));
+        /* isqrt(V / N^2) is half of std_halves rounded down; then to units of two counts, rounded. */
+        feature[1] = stinger_limit(((std_halves(s, r) >> 1) + 1u) >> 1);
+        feature[2] = max_of(s, tail, signal++, 1);
+    }
+#if STINGER_WITH_COUPLED
+    if (m->feature_set == STINGER_COUPLED)
+        stinger_coupled(s, feature);
+#endif
+}
+#endif
+
+void stinger_features_add(stinger_stream *s, const int16_t *sample, uint16_t at, bool full) {
 #if STINGER_WITH_INVARIANT
-    if (stinger_is_invariant(m)) {
+    if (stinger_is_invariant(s->model)) {
+        stinger_invariant_add(s, sample, at, full);
+        return;
+    }
+#endif
+#if STINGER_WITH_FLATTEN
+    if (s->model->feature_set == STINGER_FLATTEN) {
+        stinger_flatten_add(s, sample, at, full);
+        return;
+    }
+#endif
+#if STINGER_WITH_SUMMARY
+    summary_add(s, sample, at, full);
+#endif
+}
+
+void stinger_features(const stinger_stream *s, int16_t *feature) {
+#if STINGER_WITH_INVARIANT
+    if (stinger_is_invariant(s->model)) {
         stinger_invariant(s, feature);
         return;
     }
 #endif
 #if STINGER_WITH_FLATTEN
-    if (m->feature_set == STINGER_FLATTEN) {
+    if (s->model->feature_set == STINGER_FLATTEN) {
         stinger_flatten(s, feature);
         return;
     }
 #endif
-    if (!STINGER_WITH_SUMMARY)
-        return;
-    uint32_t channels = m->channels;
-    put_means(s, feature, channels);
-    feature += channels;
-    for (const stinger_running *r = s->channel, *end = r + channels; r != end; r++, feature++) {
-        feature[0] = stinger_limit((std_halves(s, r) + 1u) >> 1);
-        feature[channels] = stinger_limit(r->max);
-    }
-    feature += channels;
-    if (m->feature_set != STINGER_SUMMARY) {
-        put_mean_sizes(s, feature, channels);
-        feature += channels;
-    }
-    for (const stinger_running *r = s->triad, *end = r + m->triad_count; r != end; r++, feature += 3) {
-        feature[0] = stinger_limit(divided((uint32_t)r->sum + m->window, divisor_of(s)));
-        /* isqrt(V / N^2) is half of std_halves rounded down; then to units of two counts, rounded. */
-        feature[1] = stinger_limit(((std_halves(s, r) >> 1) + 1u) >> 1);
-        feature[2] = stinger_limit(((uint32_t)r->max + 1u) >> 1);
-    }
-#if STINGER_WITH_COUPLED
-    if (m->feature_set == STINGER_COUPLED)
-        stinger_coupled(s, feature);
+#if STINGER_WITH_SUMMARY
+    summary(s, feature);
 #endif
 }

@@ -151,6 +151,7 @@ bool stinger_image_trees(stinger_image *image, const stinger_image_section *s) {
     f->roots = in_place(s->bytes + roots);
     f->leaves = in_place(s->bytes + values);
     f->tree_count = (uint16_t)trees;
+    f->doubled = 0;
     for (uint32_t i = 0; i < leaves; i++) {
         uint32_t sum = 0;
         for (uint32_t k = 0; k < classes; k++)

@@ -79,6 +79,9 @@ extern "C" {
 #ifndef STINGER_WITH_SUMMARY
 #define STINGER_WITH_SUMMARY 1 /* summary, rich and what contains it */
 #endif
+#ifndef STINGER_FIXED_SHAPE
+#define STINGER_FIXED_SHAPE 0 /* 1: all models have windows and channels as long and many as the limits; faster */
+#endif
 #define STINGER_COUPLED_FEATURES 36 /* beyond those of rich */
 #define STINGER_INVARIANT_FEATURES 16
 #define STINGER_INVARIANT_RICH_FEATURES 22 /* fewer than rich has of the six channels that both need */
@@ -176,6 +179,7 @@ typedef struct {
     const int16_t *roots;  /* one per tree, coded like a child */
     const uint16_t *leaves; /* classes values per leaf, summing to STINGER_ONE */
     uint16_t tree_count;
+    uint8_t doubled; /* 1: nodes have twice their feature's number, which saves the Cortex-M0+ a cycle; else 0 */
 } stinger_forest;
 
 /*
@@ -251,19 +255,15 @@ typedef struct {
     int16_t feature[STINGER_MAX_FEATURES];     /* the feature vector behind the decision */
 } stinger_decision;
 
-/* Private: the ring of samples is cut into blocks, about as many as each has samples, whose maxima are kept. */
-#define STINGER_BLOCK_SHIFT (STINGER_MAX_WINDOW <= 64 ? 3 : STINGER_MAX_WINDOW <= 256 ? 4 : 5)
-#define STINGER_BLOCK (1 << STINGER_BLOCK_SHIFT)
-#define STINGER_BLOCKS ((STINGER_MAX_WINDOW + STINGER_BLOCK - 1) / STINGER_BLOCK)
-#define STINGER_RING (STINGER_BLOCKS * STINGER_BLOCK) /* what is beyond the window stays 0 */
+/* Private: the ring of samples has two halves, of which one is filled while the other is looked through backwards. */
+#define STINGER_HALF ((STINGER_MAX_WINDOW + 1) / 2)
+#define STINGER_SIGNALS (STINGER_MAX_CHANNELS + STINGER_MAX_TRIADS) /* with a maximum: channels, then magnitudes */
 
 /* Private: running sums over the window of one channel, or of one triad's magnitude. */
 typedef struct {
     uint64_t squares;
     int32_t sum;
     uint32_t absolute;
-    uint16_t max;
-    uint16_t block_max[(STINGER_BLOCKS + 7) / 8 * 8];
 } stinger_running;
 
 #if STINGER_WITH_INVARIANT
@@ -298,10 +298,16 @@ typedef struct {
 /* All state of one stream. Treat as opaque; static allocation is the intended use. */
 typedef struct {
     const stinger_model *model;
-    int16_t sample[STINGER_RING][STINGER_MAX_CHANNELS];
-    uint16_t magnitude[STINGER_RING][STINGER_MAX_TRIADS];
     stinger_running channel[STINGER_MAX_CHANNELS];
+    int16_t sample[STINGER_MAX_WINDOW][STINGER_MAX_CHANNELS];
+#if STINGER_WITH_SUMMARY || STINGER_WITH_INVARIANT
+    uint16_t magnitude[STINGER_MAX_WINDOW][STINGER_MAX_TRIADS];
+#endif
+#if STINGER_WITH_SUMMARY
     stinger_running triad[STINGER_MAX_TRIADS];
+    uint16_t highest[2][STINGER_SIGNALS];             /* of each half, as far as it is filled anew */
+    uint16_t tail[STINGER_HALF + 2][STINGER_SIGNALS]; /* of what is left of the other; see stinger_features.c */
+#endif
 #if STINGER_WITH_COUPLED
     uint32_t steps[6]; /* sums of |x[t] - x[t - 1]| over the window, of both triads' axes */
 #endif

@@ -171,7 +171,9 @@ static int32_t to_logit(const stinger_row *row, uint32_t acc) {
     return (a * (int32_t)row->scale) >> row->post;
 }
 
-uint32_t stinger_scale(const stinger_scaler *scaler, const int16_t *feature, unsigned features, uint32_t *output) {
+#if !ASSEMBLY
+
+static uint32_t scale_all(const stinger_scaler *scaler, const int16_t *feature, unsigned features, uint32_t *output) {
     uint32_t sum = 0;
     const stinger_scaler *stop = scaler + features;
     do {
@@ -181,7 +183,44 @@ uint32_t stinger_scale(const stinger_scaler *scaler, const int16_t *feature, uns
         *output++ = (uint32_t)z;
         sum += (uint32_t)z;
     } while (++scaler != stop);
-    for (; features % STINGER_STRIDE != 0; features++)
+    return sum;
+}
+
+#else
+
+typedef char stinger_assert_scale[offsetof(stinger_scaler, offset) == 0 && offsetof(stinger_scaler, scale) == 4 &&
+                                          offsetof(stinger_scaler, shift) == 6 && sizeof(stinger_scaler) == 8
+                                      ? 1
+                                      : -1];
+
+/*
+ * The same in 23 cycles a feature, where compilers take 30 to 40. A scaler comes as two words, of which the second is
+ * scale and shift; shifts only look at the last eight bits. r8 to r10 hold the end and what limits, r11 the sum.
+ */
+static uint32_t scale_all(const stinger_scaler *scaler, const int16_t *feature, unsigned features, uint32_t *output) {
+    register uint32_t sum __asm__("r2") = (uint32_t)(scaler + features);
+    register uint32_t most __asm__("r4") = 32767u;
+    __asm__ volatile(".syntax unified\n mov r8, r2\n mov r9, r4\n adds r4, r4, r4\n mov r10, r4\n"
+                     "movs r4, #0\n mov r11, r4\n"
+                     "1: ldmia %[scaler]!, {r5, r6}\n"
+                     "movs r2, #0\n ldrsh r4, [%[feature], r2]\n adds %[feature], #2\n"
+                     "sxth r2, r6\n muls r4, r2, r4\n adds r4, r4, r5\n lsrs r6, r6, #16\n asrs r4, r6\n"
+                     "movs r2, r4\n add r2, r9\n cmp r2, r10\n bhi 3f\n"
+                     "2: stmia %[output]!, {r4}\n add r11, r4\n cmp %[scaler], r8\n bne 1b\n"
+                     "mov r2, r11\n b 4f\n"
+                     "3: asrs r2, r4, #31\n mov r4, r9\n eors r4, r2\n subs r4, r4, r2\n b 2b\n"
+                     "4:\n"
+                     : [scaler] "+l"(scaler), [feature] "+l"(feature), [output] "+l"(output), "+l"(sum), "+l"(most)
+                     :
+                     : "r5", "r6", "r8", "r9", "r10", "r11", "cc", "memory");
+    return sum;
+}
+
+#endif
+
+uint32_t stinger_scale(const stinger_scaler *scaler, const int16_t *feature, unsigned features, uint32_t *output) {
+    uint32_t sum = scale_all(scaler, feature, features, output);
+    for (output += features; features % STINGER_STRIDE != 0; features++)
         *output++ = 0;
     return sum;
 }

@@ -31,8 +31,15 @@ static unsigned features_of(const stinger_model *m) {
     }
 }
 
+static bool shape_fits(const stinger_model *m) {
+    if (STINGER_FIXED_SHAPE)
+        return m->window == STINGER_MAX_WINDOW && m->channels == STINGER_MAX_CHANNELS;
+    return m->window >= 2u && m->window <= STINGER_MAX_WINDOW && m->channels >= 1u &&
+           m->channels <= STINGER_MAX_CHANNELS;
+}
+
 static bool fits(const stinger_model *m) {
-    if (m->window < 2u || m->window > STINGER_MAX_WINDOW || m->channels < 1u || m->channels > STINGER_MAX_CHANNELS)
+    if (!shape_fits(m))
         return false;
     if (m->classes < 2u || m->classes > STINGER_MAX_CLASSES || m->triad_count > STINGER_MAX_TRIADS)
         return false;
@@ -43,21 +50,24 @@ static bool fits(const stinger_model *m) {
             return false;
     if (m->policy != NULL && !policy_fits(m, m->policy))
         return false;
-    if ((m->network != NULL) + (m->forest != NULL) + (m->boosted != NULL) + (m->convolution != NULL) != 1)
-        return false;
-    if ((m->network != NULL && !STINGER_WITH_NETWORKS) || (m->forest != NULL && !STINGER_WITH_FORESTS) ||
-        (m->boosted != NULL && !STINGER_WITH_BOOSTED) || (m->convolution != NULL && !STINGER_WITH_CONVOLUTIONS))
+    /* Exactly one, of a kind that this build runs: others count twice. */
+    if ((m->network != NULL) * (2 - STINGER_WITH_NETWORKS) + (m->forest != NULL) * (2 - STINGER_WITH_FORESTS) +
+            (m->boosted != NULL) * (2 - STINGER_WITH_BOOSTED) +
+            (m->convolution != NULL) * (2 - STINGER_WITH_CONVOLUTIONS) !=
+        1)
         return false;
 #if STINGER_WITH_CONVOLUTIONS
     if (m->convolution != NULL && !stinger_convolution_fits(m))
         return false;
 #endif
+#if STINGER_WITH_NETWORKS
     if (m->network != NULL)
         for (unsigned l = 0; l < m->network->layer_count; l++) {
             const stinger_layer *layer = &m->network->layers[l];
             if (layer->rows > STINGER_MAX_UNITS || (!STINGER_WITH_WEIGHTS16 && layer->weight8 == NULL))
                 return false;
         }
+#endif
     return true;
 }
 
@@ -65,8 +75,10 @@ static void clear(stinger_stream *s) {
     static const stinger_running empty;
     for (unsigned c = 0; c < STINGER_MAX_CHANNELS; c++)
         s->channel[c] = empty;
+#if STINGER_WITH_SUMMARY
     for (unsigned t = 0; t < STINGER_MAX_TRIADS; t++)
         s->triad[t] = empty;
+#endif
 #if STINGER_WITH_COUPLED
     for (unsigned c = 0; c < 6; c++)
         s->steps[c] = 0;
@@ -78,7 +90,9 @@ static void clear(stinger_stream *s) {
     s->next = 0;
 }
 
-/* What divisions by the window need. */
+/* What divisions by the window need, unless all of it is constant. */
+#define SETS_WINDOW (!STINGER_FIXED_SHAPE || STINGER_WITH_COUPLED)
+#if SETS_WINDOW
 static void set_window(stinger_stream *s, uint32_t window) {
     uint32_t d = 2u * window, high = stinger_quotient(0xFFFFu, d), rest = 0xFFFFu - high * d;
     unsigned bits = 0;
@@ -88,26 +102,18 @@ static void set_window(stinger_stream *s, uint32_t window) {
     s->reciprocal = (high << 16) + stinger_quotient((rest << 16) + 0xFFFFu, d);
     s->scaled = (uint16_t)(s->reciprocal >> (16u - bits));
 }
-
-/* The blocks of the ring are looked at as a whole, though the window may end within one. */
-static void clear_ring(stinger_stream *s) {
-    for (unsigned i = 0; i < STINGER_RING; i++) {
-        for (unsigned c = 0; c < STINGER_MAX_CHANNELS; c++)
-            s->sample[i][c] = 0;
-        for (unsigned t = 0; t < STINGER_MAX_TRIADS; t++)
-            s->magnitude[i][t] = 0;
-    }
-}
+#endif
 
 bool stinger_stream_init(stinger_stream *s, const stinger_model *model) {
-    clear(s);
-    clear_ring(s);
-    s->last_t_us = 0;
-    s->policy.phase = 0;
+    uint8_t *byte = (uint8_t *)s;
+    for (size_t i = 0; i < sizeof *s; i++)
+        byte[i] = 0;
     s->model = fits(model) ? model : NULL;
     if (s->model == NULL)
         return false;
+#if SETS_WINDOW
     set_window(s, model->window);
+#endif
 #if STINGER_WITH_INVARIANT
     if (stinger_is_invariant(model))
         stinger_invariant_init(s);
@@ -129,12 +135,12 @@ bool stinger_stream_push(stinger_stream *s, const int16_t *sample, uint32_t t_us
     s->last_t_us = t_us;
 
     uint16_t at = s->next;
-    bool full = s->count == m->window;
+    bool full = s->count == stinger_window(s);
     stinger_features_add(s, sample, at, full);
-    s->next = (uint16_t)(at + 1u == m->window ? 0u : at + 1u);
+    s->next = (uint16_t)(at + 1u == stinger_window(s) ? 0u : at + 1u);
     if (!full)
         s->count++;
-    bool ready = s->count == m->window;
+    bool ready = s->count == stinger_window(s);
 #if STINGER_WITH_POLICIES
     if (m->policy != NULL && !ready)
         stinger_policy_update(m->policy, &s->policy, t_us, false, 0, 0);

@@ -52,7 +52,7 @@ static const char *const names[] = {{"steady", "mo\\"ving \\xce\\xbc\\xf0\\x9f\\
 static const stinger_node nodes[] = {{{{{THRESHOLD}, -1, -2, 0}}}};
 static const int16_t roots[] = {{0}};
 static const uint16_t leaves[] = {{{LEAVES[0][0]}, {LEAVES[0][1]}, {LEAVES[1][0]}, {LEAVES[1][1]}}};
-static const stinger_forest forest = {{nodes, roots, leaves, 1}};
+static const stinger_forest forest = {{nodes, roots, leaves, 1, 0}};
 static const stinger_policy policy = {{
     {PERIOD_US}, {POLICY.stale_us}, {POLICY.min_on_us}, {POLICY.attack}, {POLICY.release}, {POLICY.on}, {POLICY.off},
     {POLICY.gate_lsb}, {POLICY.gyro}, {POLICY.positive},

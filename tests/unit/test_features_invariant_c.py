@@ -47,7 +47,7 @@ int main(int count, char **word) {
     static const stinger_node nodes[] = {{0, -1, -1, 0}};
     static const int16_t roots[] = {-1};
     static const uint16_t leaves[] = {STINGER_ONE, 0};
-    static const stinger_forest forest = {nodes, roots, leaves, 1};
+    static const stinger_forest forest = {nodes, roots, leaves, 1, 0};
     static stinger_stream stream;
     static stinger_decision d;
     stinger_model model = {.period_us = 1000, .classes = 2, .triad_count = 2, .forest = &forest};

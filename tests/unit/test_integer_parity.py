@@ -1,6 +1,7 @@
 """The C library against the numpy reference, bit for bit, through the native program with sanitizers on."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,32 @@ def test_c_equals_numpy_in_every_bit(family, features, classes, window, channels
     result = replay_native(tmp_path, stream, sanitize=True)
     ready = stream.ready(window)
     comparison = compare_exactly(("L2", "L3"), model.decide(stream.windows(window)), ready, result)
+    assert comparison.failure is None
+    assert comparison.windows > 1000
+
+
+def replace_limits(folder: Path, **values: int) -> None:
+    """Build for other limits than exactly those of the model."""
+    limits = folder / "stinger_limits.h"
+    text = limits.read_text()
+    for name, value in values.items():
+        text, found = re.subn(rf"(?m)^#define STINGER_{name} .*$", f"#define STINGER_{name} {value}", text)
+        assert found == 1
+    limits.write_text(text)
+
+
+@pytest.mark.parametrize(("window", "channels"), [(3, 6), (50, 3), (61, 6)])
+def test_a_build_for_larger_shapes_computes_the_same(window, channels, tmp_path):
+    """Such builds take windows and channels from the model; those for one model know them, and refuse others."""
+    dataset = toy_dataset(per_class=40, window=window, channels=channels)
+    model = quantise(train(dataset, "rf", options={"n_estimators": 4}))
+    write_c_source(model, tmp_path)
+    stream = difficult_stream(dataset)
+    replace_limits(tmp_path, MAX_WINDOW=64, MAX_CHANNELS=7)
+    assert not replay_native(tmp_path, stream).ready.any()
+    replace_limits(tmp_path, FIXED_SHAPE=0)
+    result = replay_native(tmp_path, stream, sanitize=True)
+    comparison = compare_exactly(("L2", "L3"), model.decide(stream.windows(window)), stream.ready(window), result)
     assert comparison.failure is None
     assert comparison.windows > 1000
 

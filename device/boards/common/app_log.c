@@ -20,7 +20,7 @@ static struct {
     uint32_t next; /* the next record's place: behind it lies the oldest, once the log is full */
     uint32_t last_us;
     uint32_t ms;      /* time of the newest record */
-    uint32_t rest_us; /* and what is missing from it */
+    volatile uint32_t rest_us; /* and what is missing from it; volatile, or compilers call a division for it */
 } entries;
 
 static struct {

@@ -47,6 +47,7 @@ def limits_header(model: IntegerModel) -> str:
         f"#define STINGER_MAX_WINDOW {model.spec.window}",
         f"#define STINGER_MAX_CHANNELS {len(model.spec.channels)}",
         f"#define STINGER_MAX_TRIADS {max(1, len(features.triads))}",
+        "#define STINGER_FIXED_SHAPE 1",
         f"#define STINGER_MAX_CLASSES {len(model.spec.classes)}",
         f"#define STINGER_MAX_UNITS {max(rows)}",
         f"#define STINGER_MAX_ACTIVATIONS {taken}",
@@ -148,15 +149,16 @@ def _layer_entry(i: int, layer: Layer) -> str:
 
 
 def _trees(trees: Forest | Boosted) -> list[str]:
+    doubled = isinstance(trees, Forest)
     columns = zip(trees.threshold, trees.left, trees.right, trees.feature, strict=True)
-    nodes = [f"{{{t}, {left}, {right}, {f}}}" for t, left, right, f in columns] or ["{0, -1, -1, 0}"]
+    nodes = [f"{{{t}, {left}, {right}, {f << doubled}}}" for t, left, right, f in columns] or ["{0, -1, -1, 0}"]
     parts = [
         "static const stinger_node nodes[] = " + _braces(nodes) + ";",
         _array("roots", trees.roots),
         _array("leaves", trees.leaves),
     ]
-    if isinstance(trees, Forest):
-        return [*parts, f"static const stinger_forest forest = {{nodes, roots, leaves, {len(trees.roots)}}};"]
+    if doubled:
+        return [*parts, f"static const stinger_forest forest = {{nodes, roots, leaves, {len(trees.roots)}, 1}};"]
     numbers = f"{len(trees.roots)}, {len(trees.baseline)}, {trees.shift}"
     return [
         *parts,

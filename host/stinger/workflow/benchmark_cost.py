@@ -41,7 +41,7 @@ _MEASURED_WINDOWS = 16
 _CYCLES: Mapping[str, float] = {
     "decision": 393.0,
     "summary channel": 304.0,
-    "rich channel": 310.0,
+    "rich channel": 312.0,
     "triad": 532.0,
     "coupled point": 910.0,
     "invariant": 5200.0,
@@ -50,7 +50,7 @@ _CYCLES: Mapping[str, float] = {
     "flatten value": 16.2,
     "patch value": 10.0,  # of a convolution's input, each time that it is seen
     "flatten input": 7.8,  # of a network, beyond what a feature costs
-    "feature": 35.0,
+    "feature": 24.0,
     "layer": 83.0,
     "product 8": 3.61,
     "product 16": 3.84,
@@ -59,26 +59,24 @@ _CYCLES: Mapping[str, float] = {
     "tree": 33.6,
     "step": 18.2,
     "leaf value": 18.5,
-    "short tree": 16.8,
-    "short step": 14.4,
+    "short tree": 17.5,
+    "short step": 13.2,
 }
 #: Bytes of code that every network, every forest and some feature sets bring with them, or save, whatever their size.
 _CODE: Mapping[str, int] = {
-    "network": 3905,
-    "convolution": 4540,
-    "forest": 2950,
-    "boosted": 3100,
-    "coupled": 1100,
-    "invariant": 1730,
-    "flatten": -1620,
+    "network": 3305,
+    "convolution": 4000,
+    "forest": 2550,
+    "boosted": 2600,
+    "coupled": 1250,
+    "invariant": 2100,
+    "flatten": -1300,
 }
 #: Bytes of the constants around weights and nodes: the model's own record, names and pointers.
 _RECORD = 110
-#: Bytes of a stream's state before its samples and magnitudes, and behind its running sums.
-_STREAM_HEAD, _STREAM_TAIL, _STEPS, _INVARIANT = 4, 48, 24, 192
+#: Bytes of a stream's state before its running sums, of each of them, and behind samples, magnitudes and maxima.
+_STREAM_HEAD, _RUNNING, _STREAM_TAIL, _STEPS, _INVARIANT = 8, 16, 48, 24, 192
 _SCALER, _ROW, _LAYER, _NODE = 8, 8, 16, 8
-#: Of a running sum, without the maxima of its blocks, of which there are a multiple of eight.
-_RUNNING = 18
 
 
 @dataclass(frozen=True)
@@ -218,15 +216,17 @@ def _flash(model: IntegerModel) -> int:
 def _ram(model: IntegerModel) -> int:
     spec, body = model.spec, model.body
     channels, triads = len(spec.channels), max(1, len(spec.feature_set.triads))
-    block = 8 if spec.window <= 64 else 16 if spec.window <= 256 else 32  # STINGER_BLOCK
-    blocks = -(-spec.window // block)
-    values = _STREAM_HEAD + 2 * blocks * block * (channels + triads)
-    running = _RUNNING + 2 * (blocks + -blocks % 8)
+    values = channels if spec.features == "flatten" else channels + triads
+    total = _STREAM_HEAD + _RUNNING * channels + 2 * spec.window * values
+    total += -total % 8
+    if spec.features in ("summary", "rich", "coupled"):
+        tails = (spec.window + 1) // 2 + 2
+        total += _RUNNING * triads + 2 * (2 + tails) * (channels + triads)
     more = _STEPS if spec.features == "coupled" else 0
     if _invariant(spec):
         more = _INVARIANT + 2 * spec.window
-    more += -more % 8
-    total = values + -values % 8 + (running + -running % 8) * (channels + triads) + more + _STREAM_TAIL
+    total += more + _STREAM_TAIL
+    total += -total % 8
     if not isinstance(body, Convolutional):
         return total
     total += 4 * activations(spec.window, channels, [len(layer.bias) for layer in body.layers[:-1]], body.kernel)
