@@ -110,7 +110,7 @@ def _write_float(header: str, shape: IntegerModel, folder: Path) -> StandIn:
     write_c_source(replace(shell, spec=replace(shell.spec, policy=None)), folder)
     device = device_sources()
     library = {file.name for file in (device / "stinger_ml").glob("*.c")}
-    kept = {"stinger_frame.c", "stinger_image.c", "stinger_stock.c", "stinger_store.c"}
+    kept = {f"stinger_{name}.c" for name in ("crc", "frame", "image", "image_body", "stock", "store")}
     bench = device / "bench"
     return StandIn(
         frozenset(library - kept),

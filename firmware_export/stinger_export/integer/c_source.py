@@ -149,15 +149,15 @@ def _layer_entry(i: int, layer: Layer) -> str:
 
 
 def _trees(trees: Forest | Boosted) -> list[str]:
-    doubled = isinstance(trees, Forest)
+    doubled = int(isinstance(trees, Forest))
     columns = zip(trees.threshold, trees.left, trees.right, trees.feature, strict=True)
-    nodes = [f"{{{t}, {left}, {right}, {f << doubled}}}" for t, left, right, f in columns] or ["{0, -1, -1, 0}"]
+    nodes = [f"{{{t}, {left}, {right}, {int(f) << doubled}}}" for t, left, right, f in columns] or ["{0, -1, -1, 0}"]
     parts = [
         "static const stinger_node nodes[] = " + _braces(nodes) + ";",
         _array("roots", trees.roots),
         _array("leaves", trees.leaves),
     ]
-    if doubled:
+    if isinstance(trees, Forest):
         return [*parts, f"static const stinger_forest forest = {{nodes, roots, leaves, {len(trees.roots)}, 1}};"]
     numbers = f"{len(trees.roots)}, {len(trees.baseline)}, {trees.shift}"
     return [
