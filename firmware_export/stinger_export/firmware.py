@@ -190,6 +190,11 @@ def _defines(any_model: bool) -> dict[str, str | int | None]:
     return {"STINGER_LIMITS_H": f'"{limits}"', "STINGER_FIRMWARE_VERSION": f'"{release}"'}
 
 
+def board_flags(compiler: Compiler) -> list[str]:
+    """Return how C is compiled for the board, include paths and macros aside."""
+    return [*_M0PLUS[compiler.kind], *_FREESTANDING, *STRICT]
+
+
 def _compile(
     compiler: Compiler,
     sources: list[Path],
@@ -200,7 +205,7 @@ def _compile(
     stand_in: StandIn | None,
 ) -> list[Path]:
     """Compile each source on its own: the linker script tells objects apart by their names."""
-    flags = [*_M0PLUS[compiler.kind], *_FREESTANDING, *STRICT]
+    flags = board_flags(compiler)
     flags += common_arguments([file.parent for file in sources], _include(model_dir), _defines(any_model))
     if stand_in is not None:
         flags += [f"-isystem{headers}" for headers in stand_in.include]

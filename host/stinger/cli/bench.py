@@ -78,6 +78,21 @@ def device(
 
 
 @app.command()
+def size(
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Flash and RAM that each part of the C library takes on the board."""
+    from stinger_export.size import part_sizes, table
+
+    rows, compiler = part_sizes()
+    if json:
+        print_json({"rows": rows, "compiler": compiler})
+        return
+    print_table(*table(rows))
+    typer.echo(f"\n{compiler}; windows of up to 64 samples of 6 channels, everything switched on")
+
+
+@app.command()
 def streaming(
     style: Annotated[
         list[str] | None, typer.Option(help="Who plays; repeatable. Default: standard steady nervous runner rapid.")
