@@ -1,4 +1,6 @@
-"""A million samples, random and adversarial, through the C library on this computer: every bit is numpy's."""
+"""A million samples, random and adversarial, through the C library on this computer, and ten thousand on the emulated
+board: every bit is numpy's.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,15 @@ import numpy as np
 import pytest
 from toy import toy_dataset
 
+from stinger.check.compare import compare_exactly
+from stinger.link.board import Board
 from stinger.models.train import train
+from stinger.windows.replay import ReplayStream
+from stinger_export.firmware import build_firmware
 from stinger_export.integer.c_source import write_c_source
 from stinger_export.integer.quantise import quantise
 from stinger_export.toolchain import compile_host, device_sources
+from stinger_virtual.transport import EmulatedTransport
 
 WINDOW, CHANNELS = 50, 6
 CHUNK = 25_000
@@ -98,3 +105,17 @@ def test_every_bit_is_numpys(family, count, tmp_path):
         assert np.array_equal(mine["feature"], expected.feature)
         assert np.array_equal(mine["score"], expected.score[:, 0])
         assert np.array_equal(mine["probability"], expected.probability[:, 0])
+
+
+def test_so_it_is_on_the_emulated_board(tmp_path):
+    integer = quantise(train(toy_dataset(window=WINDOW, channels=CHANNELS), "logreg", folds=0))
+    write_c_source(integer, tmp_path)
+    samples = adversarial(np.random.default_rng(12), 10_000 + WINDOW - 1)
+    gap = np.zeros(len(samples), dtype=bool)
+    stream = ReplayStream(samples, np.arange(len(samples), dtype=np.int64) * 10_000, gap, 10_000)
+    with Board(EmulatedTransport(build_firmware(tmp_path, tmp_path).bin.read_bytes())) as board:
+        board.hello()
+        result = board.replay(stream.samples, stream.t_us, stream.gap_before)
+    ready = stream.ready(WINDOW)
+    assert ready.sum() == 10_000
+    assert compare_exactly(("L2", "L4"), integer.decide(stream.windows(WINDOW)), ready, result).failure is None
