@@ -66,7 +66,8 @@ static bool take_form(stinger_image *image, const stinger_image_section *s) {
     m->triad_count = s->bytes[16];
     m->triads[0] = s->bytes[17];
     m->triads[1] = s->bytes[18];
-    return m->period_us > 0 && m->classes >= 2u && s->bytes[19] == 0;
+    m->triads[2] = s->bytes[19];
+    return m->period_us > 0 && m->classes >= 2u;
 }
 
 /* What the values must be, stinger_stream_init says. */

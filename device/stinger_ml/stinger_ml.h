@@ -37,8 +37,9 @@ extern "C" {
 #ifndef STINGER_MAX_CHANNELS
 #define STINGER_MAX_CHANNELS 6
 #endif
+#define STINGER_TRIADS 3 /* such as accelerometer, gyroscope and magnetometer */
 #ifndef STINGER_MAX_TRIADS
-#define STINGER_MAX_TRIADS 2 /* at least 1, at most 2 */
+#define STINGER_MAX_TRIADS 2 /* at least 1, at most STINGER_TRIADS */
 #endif
 #ifndef STINGER_MAX_CLASSES
 #define STINGER_MAX_CLASSES 8
@@ -236,7 +237,7 @@ typedef struct {
     uint8_t classes;
     uint16_t features; /* length of the feature vector */
     uint8_t triad_count;
-    uint8_t triads[2]; /* first channel of each (x, y, z) triad */
+    uint8_t triads[STINGER_TRIADS]; /* first channel of each (x, y, z) triad */
     stinger_feature_set feature_set;
     const stinger_network *network; /* exactly one of network, forest, boosted and convolution */
     const stinger_forest *forest;

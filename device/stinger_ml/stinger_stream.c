@@ -38,6 +38,8 @@ static bool shape_fits(const stinger_model *m) {
            m->channels <= STINGER_MAX_CHANNELS;
 }
 
+typedef char stinger_assert_triads[STINGER_MAX_TRIADS >= 1 && STINGER_MAX_TRIADS <= STINGER_TRIADS ? 1 : -1];
+
 static bool fits(const stinger_model *m) {
     if (!shape_fits(m))
         return false;

@@ -176,3 +176,11 @@ def test_version_1_and_other_files_are_told_apart():
         unpack(b"MLMD\x01\x00" + bytes(20))
     with pytest.raises(InputError, match="not a model image"):
         unpack(b"GIF89a" + bytes(20))
+
+
+def test_three_triads_are_read_back():
+    integer = quantise(train(toy_dataset(per_class=20, window=8, channels=9), "logreg", features="rich", folds=0))
+    assert integer.spec.feature_set.triads == (0, 3, 6)
+    read = from_image(to_image(integer))
+    assert read.hash == integer.hash
+    assert read.spec.feature_set == integer.spec.feature_set

@@ -11,6 +11,7 @@ from toy import extreme_windows, toy_dataset
 
 from stinger.check.compare import compare_exactly, feature_crc
 from stinger.check.replay import replay_native
+from stinger.errors import InputError
 from stinger.models.train import train
 from stinger.sessions.session import Channel, starts_after_gap
 from stinger.windows.replay import ReplayStream
@@ -37,7 +38,7 @@ def difficult_stream(dataset, seed=0) -> ReplayStream:
 
 @pytest.mark.parametrize("features", ["rich", "summary"])
 @pytest.mark.parametrize("family", ["logreg", "mlp", "rf"])
-@pytest.mark.parametrize(("classes", "window", "channels"), [(2, 50, 6), (4, 59, 6), (3, 7, 3), (2, 2, 1)])
+@pytest.mark.parametrize(("classes", "window", "channels"), [(2, 50, 6), (4, 59, 6), (3, 7, 3), (2, 2, 1), (3, 24, 9)])
 def test_c_equals_numpy_in_every_bit(family, features, classes, window, channels, tmp_path):
     dataset = toy_dataset(classes=classes, per_class=60, window=window, channels=channels)
     model = quantise(train(dataset, family, features=features))
@@ -99,3 +100,9 @@ def test_the_vectors_of_all_languages_hold_in_c(tmp_path):
         assert [c["name"] for c, a, b in zip(mine, got, feature_crc(expected), strict=True) if a != b] == []
         checked += len(mine)
     assert checked == len(cases)
+
+
+def test_more_triads_than_a_model_may_use_are_refused():
+    model = train(toy_dataset(per_class=20, window=8, channels=12), "logreg", features="rich", folds=0)
+    with pytest.raises(InputError, match=r"magnitudes of 4 triads of channels, .* at most 3; "):
+        quantise(model)

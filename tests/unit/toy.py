@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from stinger.sessions.session import STINGER_CHANNELS
+from stinger.sessions.session import STINGER_CHANNELS, Channel
 from stinger.windows.dataset import Dataset
+
+#: Beyond the blaster's six: a magnetometer, and one triad more than a model may use.
+MORE_CHANNELS = tuple(Channel(f"{kind}_{axis}", "", 1.0) for kind in ("mag", "other") for axis in "xyz")
 
 
 def toy_dataset(
@@ -31,7 +34,7 @@ def toy_dataset(
         held_out=groups % 4 == 0,
         session=np.zeros(n, np.int64),
         start=np.arange(n, dtype=np.int64) * window,
-        channels=STINGER_CHANNELS[:channels],
+        channels=(*STINGER_CHANNELS, *MORE_CHANNELS)[:channels],
         period_us=10_000,
         lead_us=100_000 if classes == 2 else 0,
     )

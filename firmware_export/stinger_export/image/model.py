@@ -20,7 +20,7 @@ from stinger.models.policy import Policy
 from stinger.models.spec import ModelSpec
 from stinger.sessions.session import Channel
 from stinger_export.image.sections import MAX_BYTES, Section, pack, unpack
-from stinger_export.integer.layout import MAX_INPUTS, MAX_ROWS, padded, read_weights, stored_weights
+from stinger_export.integer.layout import MAX_INPUTS, MAX_ROWS, MAX_TRIADS, padded, read_weights, stored_weights
 from stinger_export.integer.model import Body, Boosted, Convolutional, Forest, IntegerModel, Layer, Network, Scaler
 from stinger_export.integer.store import check_body
 
@@ -35,7 +35,7 @@ _BODIES: dict[type[Body], tuple[int, set[str]]] = {
 }
 #: Number of each feature set in an image, as in ``stinger_feature_set``.
 FEATURE_CODES = {"summary": 0, "rich": 1, "coupled": 2, "invariant": 3, "invariant_rich": 4, "flatten": 5}
-_FORM = struct.Struct("<IIHHBBBBBBBx")
+_FORM = struct.Struct("<IIHHBBBBBBBB")
 _POLICY = struct.Struct("<III5HBB")
 _POLICY_FIELDS = (
     "period_us", "stale_us", "min_on_us", "attack", "release", "on", "off", "gate_lsb", "gyro", "positive",
@@ -145,11 +145,10 @@ def _texts(payload: bytes) -> list[str]:
     return texts
 
 
-def _triads(spec: ModelSpec) -> tuple[int, int, int]:
+def _triads(spec: ModelSpec) -> tuple[int, ...]:
     """Number of triads, and the first channel of each; 0 where there is none."""
     triads = spec.feature_set.triads
-    first, second = (*triads, 0, 0)[:2]
-    return len(triads), first, second
+    return len(triads), *(*triads, 0, 0, 0)[:MAX_TRIADS]
 
 
 def _scaler_bytes(scaler: Scaler) -> bytes:
@@ -230,7 +229,7 @@ def _model(sections: list[Section]) -> IntegerModel:
         raise ValueError("number of channels or classes")
     if period_us < 1 or len(hashes) != _HASH_BYTES + 8 or len(spec.feature_set) != length:
         raise ValueError("period, hash or number of features")
-    if tuple(triads) != _triads(spec) or form[-1]:
+    if tuple(triads) != _triads(spec) or triads[0] > MAX_TRIADS:
         raise ValueError("triads")
     if any(section.tag == "POLI" for section in sections):
         values = dict(zip(_POLICY_FIELDS, _POLICY.unpack(_section(sections, "POLI")), strict=True))

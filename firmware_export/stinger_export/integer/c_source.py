@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stinger.features.sets import require_on_device
 from stinger.files import write_text
 from stinger.models.policy import Policy
-from stinger_export.integer.layout import ROW_GROUP, activations, padded, stored_weights
+from stinger_export.integer.layout import MAX_TRIADS, ROW_GROUP, activations, padded, stored_weights
 from stinger_export.integer.model import Body, Boosted, Convolutional, Forest, IntegerModel, Layer, Network
 
 _WIDTH = 118
@@ -82,7 +82,7 @@ def model_source(model: IntegerModel) -> str:
         "static const char *const class_names[] = {" + ", ".join(_string(c) for c in spec.classes) + "};",
         *(_policy(spec.policy) if spec.policy is not None else ()),
     ]
-    triads = [*features.triads, 0, 0][:2]
+    triads = [*features.triads, 0, 0, 0][:MAX_TRIADS]
     kinds = {"network": Network, "forest": Forest, "boosted": Boosted, "convolution": Convolutional}
     fields = {
         "name": _string(spec.name),

@@ -15,6 +15,8 @@ MAX_INPUTS = 65528
 #: Most rows of a layer, and layers of a model.
 MAX_ROWS = 1024
 MAX_LAYERS = 8
+#: STINGER_TRIADS: triads of channels whose magnitudes a model may use.
+MAX_TRIADS = 3
 #: Rows whose weights lie side by side.
 ROW_GROUP = 4
 

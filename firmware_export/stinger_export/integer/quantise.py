@@ -21,7 +21,7 @@ from stinger.models.spec import TrainedModel
 from stinger_export.forms import is_boosted, is_convolution, is_forest, portable
 from stinger_export.integer.convolution import FloatingConvolutions, floating_convolutions
 from stinger_export.integer.forest import quantise_boosted, quantise_forest
-from stinger_export.integer.layout import MAX_INPUTS
+from stinger_export.integer.layout import MAX_INPUTS, MAX_TRIADS
 from stinger_export.integer.model import ONE, Body, IntegerModel, Network, Scaler
 from stinger_export.integer.rows import Matrix, Rounded, finish_hidden, finish_last, quantise_rows, quantise_scaler
 
@@ -115,6 +115,11 @@ def quantise(model: TrainedModel, weights: str = "auto", target: float = TARGET_
         raise InputError(
             f"a window of {spec.window:,} samples of {len(spec.channels)} channels is more than the device's "
             f"{MAX_INPUTS:,} features; train on a shorter one"
+        )
+    if len(spec.feature_set.triads) > MAX_TRIADS:
+        raise InputError(
+            f"model {spec.name} uses the magnitudes of {len(spec.feature_set.triads)} triads of channels, the device's "
+            f"models at most {MAX_TRIADS}; train on fewer channels or with --features summary"
         )
     if is_boosted(spec):
         return IntegerModel(spec, quantise_boosted(portable(model).trees_, len(spec.feature_set)))
