@@ -104,9 +104,9 @@ def of_commands(known: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
             yield f"upload-{name}", upload(0, image) + bytes([0x24, 0x22, 0x81, 12]) + bytes(range(0, 216, 3))
 
 
-def record(sequence: int, active: int, previous: int, slots: list[tuple[int, int]]) -> bytes:
+def record(sequence: int, active: int, previous: int, slots: list[tuple[int, int]], generation: int = 5) -> bytes:
     """As stinger_store.c writes it; the target puts CRCs right."""
-    head = struct.pack("<4sIBBHI", b"MLJ1", sequence, active, previous, 0, 5)
+    head = struct.pack("<4sIBBHI", b"MLJ1", sequence, active, previous, 0, generation)
     body = head + b"".join(struct.pack("<III", size, zlib.crc32(bytes(size)), at) for at, size in slots)
     return (body + bytes(4)).ljust(64, b"\xff")
 
@@ -123,6 +123,9 @@ def of_store() -> Iterator[tuple[str, bytes]]:
             yield f"journal-{number}", bytes([number]) + struct.pack("<H", len(flash)) + flash + steps
     full = b"".join(record(0xFFFFFFF8 + i & 0xFFFFFFFF, i % 2, 2, [(1, 9), (2, 9)]) for i in range(16))
     yield "full", bytes([0]) + struct.pack("<H", len(full)) + full + steps
+    last = record(3, 0, 2, [(1, 100), (2, 90)], 0xFFFFFFFF)
+    flash = last.ljust(1024, b"\xff") + bytes(100)
+    yield "last-generation", bytes([0]) + struct.pack("<H", len(flash)) + flash + steps
     parts = (update, bytes([0xA3]), update, bytes([0xC0, 0xE1, 9, 0, 0x60, 0xA1]), bytes([0x01]) + update[1:])
     yield "faults", bytes([0]) + struct.pack("<H", 0) + b"".join(parts) + bytes([0x02]) + update[1:]
 
