@@ -62,7 +62,7 @@ def test_check_proves_a_bundle_on_this_computer(stinger, bundle):
     assert done.code == 0
     levels = {"-".join(c["levels"]) for c in done.json}
     assert levels == {
-        *("L0-L1", "L0-L2", "L2-L3", "L2-L4", "L0-emlearn", "L2-mlmd"),
+        *("L0-L1", "L0-L1 features", "L0-L2", "L2-L3", "L2-L4", "L0-emlearn", "L2-mlmd"),
         *("vectors-L0", "vectors-L1", "vectors-L2"),
     }
     assert done.complaints == []

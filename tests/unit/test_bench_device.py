@@ -43,8 +43,8 @@ def test_the_librarys_rows_keep_the_targets(rows):
         assert integer["flash_bytes"] < flash
         assert 1_000 < integer["ram_bytes"] <= 2_048
         assert integer["times_integer"] == 1
-        # The same code on the same numbers, elsewhere in the flash; what checks images comes on top.
-        assert image["cycles_per_decision"] == pytest.approx(integer["cycles_per_decision"], rel=0.01)
+        # Nodes of an image have the feature's number and not its place, a cycle each; what checks images comes on top.
+        assert image["cycles_per_decision"] == pytest.approx(integer["cycles_per_decision"], rel=0.05)
         assert integer["flash_bytes"] + 2_000 < image["flash_bytes"] < integer["flash_bytes"] + 12_000
         assert integer["ram_bytes"] < image["ram_bytes"] < integer["ram_bytes"] + 4_096
 

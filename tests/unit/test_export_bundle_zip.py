@@ -122,7 +122,9 @@ def test_a_zip_that_fails_leaves_what_was_there(place, model, tmp_path):
 def test_verbs_take_a_zip(place, monkeypatch, tmp_path):
     monkeypatch.setattr("stinger.workflow.check.cross_compiler", lambda: (_ for _ in ()).throw(CheckFailedError("no")))
     seen = []
-    monkeypatch.setattr("stinger_export.firmware.build_firmware", lambda source, _: seen.append(source) or Firmware)
+    monkeypatch.setattr(
+        "stinger_export.firmware.build_firmware", lambda source, *_, **__: seen.append(source) or Firmware
+    )
     monkeypatch.setattr("stinger_virtual.process.run_virtual", lambda *_, **__: seen.append("ran"))
     code, _, said = run("virtual", place / "b.zip")
     assert (code, said, seen[-1]) == (0, [], "ran")
