@@ -65,7 +65,7 @@ def test_trials_are_dealt_evenly_and_repeat():
     [
         ((("hgb",), ON_DEVICE, 5, 1), "a search does not vary hgb; --families takes logreg, "),
         ((("nothing",), ON_DEVICE, 5, 1), "unknown model family 'nothing'"),
-        ((("rf",), ("flatten",), 5, 1), "the board does not compute flatten features"),
+        ((("rf",), ("float-rich",), 5, 1), "the board does not compute float-rich features"),
         ((("rf",), ON_DEVICE, 0, 1), "needs at least one trial"),
     ],
 )
