@@ -18,7 +18,7 @@ enum { FLASH_BYTES = 512 * 1024, SECTOR = 4096, PAGE = 256, POLLS = 40, MAX_PIEC
 static const stinger_node nodes[] = {{100, -1, -2, 0}};
 static const int16_t roots[] = {0};
 static const uint16_t leaves[] = {20000, 12768, 5000, 27768};
-static const stinger_forest forest = {nodes, roots, leaves, 1};
+static const stinger_forest forest = {nodes, roots, leaves, 1, 0};
 static const stinger_policy policy = {10000, 250000, 50000, 737, 123, 16384, 8192, 60, 3, 1};
 static const char *const class_names[] = {"no", "y\"\xc3\xa9s"};
 static const stinger_model model = {

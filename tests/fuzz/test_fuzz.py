@@ -14,7 +14,7 @@ SECONDS = {"address": 10, "integer": 5}
 #: Errors to plant in the library: the build and target that must find each, the file, what stands there, what instead.
 PLANTED = {
     "a read beyond the image": (
-        "address", "image", "stinger_ml/stinger_image.c", "return (uint32_t)(-(child + 1)) < leaves;",
+        "address", "image", "stinger_ml/stinger_image_body.c", "return (uint32_t)(-(child + 1)) < leaves;",
         "return (uint32_t)(-(child + 1)) < leaves + 999u;",
     ),
     "a wrap": (
