@@ -9,9 +9,10 @@ import stinger.workflow.demo
 import stinger_export.bundle
 from conftest import files_below
 from stinger.cli import main
+from stinger.files import write_text
 from stinger.windows.store import read_dataset
 from stinger_export.bundle import load_bundle
-from stinger_export.integer.c_source import write_c_source
+from stinger_export.integer.c_source import c_source
 
 FAMILIES = ("logreg", "mlp", "rf")
 DEMOS = ("shots_demo", "nicla_demo")
@@ -91,15 +92,19 @@ def test_units_and_scales_are_kept(nicla_demo):
 def inject(monkeypatch, change):
     """Let the exporter write C that differs from the model by one number."""
 
-    def write_wrongly(model, directory):
-        paths = write_c_source(model, directory)
-        source = paths[0].read_text()
-        wrong = change(source)
-        assert wrong != source
-        paths[0].write_text(wrong)
-        return paths
+    def generate_wrongly(model):
+        texts = c_source(model)
+        wrong = change(texts["stinger_model_data.c"])
+        assert wrong != texts["stinger_model_data.c"]
+        return texts | {"stinger_model_data.c": wrong}
 
+    def write_wrongly(model, directory):
+        for name, text in generate_wrongly(model).items():
+            write_text(directory / name, text)
+
+    # What bundles are written with, and what they are compared with before their C is compiled.
     monkeypatch.setattr(stinger_export.bundle, "write_c_source", write_wrongly)
+    monkeypatch.setattr(stinger_export.bundle, "c_source", generate_wrongly)
 
 
 def demo_in_process(monkeypatch, capsys, out, family):
