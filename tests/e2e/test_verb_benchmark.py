@@ -207,7 +207,8 @@ def test_mistakes_are_one_line(stinger, arguments, code, complaint):
 
 def test_a_search_saves_a_model_within_the_budget(stinger):
     asked = ("--train-dir", TRAIN, "--max-flash", "6k", "--max-cycles", "20k", "--trials", 9, "--folds", 3)
-    done = stinger("search", *asked, "--families", "logreg,dt,rf", "--out-model", "model", "--measure-cost")
+    sets = ("--features", "summary,rich,coupled")
+    done = stinger("search", *asked, "--families", "logreg,dt,rf", *sets, "--out-model", "model", "--measure-cost")
     assert done.code == 0, done.err
     assert "chosen: " in done.out
     assert "(estimated)" not in done.out

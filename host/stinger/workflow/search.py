@@ -336,6 +336,11 @@ def _nothing(options: SearchOptions, rungs: Sequence[Sequence[Scored]], metric: 
         )
     best = best_of([one for one in within if len(one.scores) == len(within[0].scores)])
     assert best is not None  # noqa: S101 - there is at least one
+    if options.budget.min_score is None:
+        return (
+            f"{best.trial.name} and whatever else seemed to fit is over the budget once fitted on training windows; "
+            "allow a little more, or try more --trials"
+        )
     return (
         f"none of {len(rungs[0])} models reaches {TITLES[metric]} {options.budget.min_score:g} within the budget; the "
         f"best there, {best.trial.name}, has {best.score:.3f}; lower --min-score, allow more, or try more --trials"
