@@ -26,7 +26,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "forest, boosted": (("forest",), ()),
     "logits to probabilities": (("logits",), ("stinger_decision",)),
     "policy": (("policy",), ("stinger_policy_state",)),
-    "image": (("image",), ("stinger_image",)),
+    "image": (("image", "image_body", "crc"), ("stinger_image",)),
     "store": (("store",), ("stinger_store",)),
     "stock images": (("stock",), ()),
     "frames": (("frame",), ("stinger_reader",)),
