@@ -83,3 +83,9 @@ uint32_t stinger_quotient(uint32_t x, uint32_t d) {
         q++;
     return q;
 }
+
+uint32_t stinger_inverse(uint32_t d) {
+    /* In two digits of 16 bits. */
+    uint32_t high = stinger_quotient(0xFFFFu, d), rest = 0xFFFFu - high * d;
+    return (high << 16) + stinger_quotient((rest << 16) + 0xFFFFu, d);
+}

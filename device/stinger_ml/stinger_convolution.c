@@ -65,7 +65,7 @@ void stinger_convolution_decide(const stinger_model *m, uint32_t *activation, st
             sum[k] += output[k];
     }
     for (unsigned k = 0; k < layer->rows; k++)
-        sum[k] = (2u * sum[k] + made) / (2u * made);
+        sum[k] = stinger_quotient(2u * sum[k] + made, 2u * made);
     stinger_layer_last(last, sum, stinger_sum(sum, sum + last->inputs), output, d);
 }
 

@@ -86,17 +86,6 @@ static uint32_t centre(int32_t *x, unsigned points, unsigned *shift) {
     return stinger_isqrt32(squares);
 }
 
-/* floor(2^26 / r) for r >= 2^11: 16 bits, found one by one. */
-static uint32_t reciprocal(uint32_t r) {
-    uint32_t q = 0, rest = UINT32_C(1) << 26;
-    for (uint32_t part = r << 15, bit = UINT32_C(1) << 15; bit != 0; part >>= 1, bit >>= 1)
-        if (rest >= part) {
-            rest -= part;
-            q += bit;
-        }
-    return q;
-}
-
 /* Correlations of a signal with three that lie side by side. */
 NOINLINE static void correlate(const int32_t *x, const int32_t *y, unsigned points, uint32_t q_x, const uint32_t *q_y,
                                int16_t *feature) {
@@ -127,7 +116,7 @@ void stinger_coupled(const stinger_stream *s, int16_t *feature) {
         *feature++ = stinger_limit(stinger_divide(8u * s->steps[c], 2u * s->model->window, s->reciprocal));
     for (unsigned c = 0; c < SIGNALS; c++) {
         uint32_t r = centre(x + c, points, &k);
-        q[c] = r < 2048u ? 0 : reciprocal(r);
+        q[c] = r < 2048u ? 0 : stinger_quotient(UINT32_C(1) << 26, r);
         if (c >= ANGLES && c < SPEED)
             *feature++ = stinger_limit((r << k) >> 9);
     }

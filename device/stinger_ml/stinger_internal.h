@@ -69,7 +69,9 @@ uint64_t stinger_multiply(uint32_t a, uint32_t b);
 uint32_t stinger_reciprocal(uint32_t d);
 /* floor(x / d) for d < 2^28 and a quotient below 2^16. */
 uint32_t stinger_quotient(uint32_t x, uint32_t d);
-/* floor(x / d) for d = 2 * window and the stream's reciprocal. */
+/* floor((2^32 - 1) / d) for d from 2 to 2^16 - 1. */
+uint32_t stinger_inverse(uint32_t d);
+/* floor(x / d) for d below 2^16 and its inverse. */
 uint32_t stinger_divide(uint32_t x, uint32_t d, uint32_t reciprocal);
 
 /* At most 32767. */

@@ -151,7 +151,7 @@ void stinger_invariant_clear(stinger_stream *s) {
 }
 
 static stinger_length length_of(uint32_t n) {
-    return (stinger_length){n, UINT32_MAX / (2u * n)};
+    return (stinger_length){n, stinger_inverse(2u * n)};
 }
 
 void stinger_invariant_init(stinger_stream *s) {

@@ -96,12 +96,11 @@ static void clear(stinger_stream *s) {
 #define SETS_WINDOW (!STINGER_FIXED_SHAPE || STINGER_WITH_COUPLED)
 #if SETS_WINDOW
 static void set_window(stinger_stream *s, uint32_t window) {
-    uint32_t d = 2u * window, high = stinger_quotient(0xFFFFu, d), rest = 0xFFFFu - high * d;
     unsigned bits = 0;
     while (window >> bits != 0)
         bits++;
     s->bits = (uint8_t)bits;
-    s->reciprocal = (high << 16) + stinger_quotient((rest << 16) + 0xFFFFu, d);
+    s->reciprocal = stinger_inverse(2u * window);
     s->scaled = (uint16_t)(s->reciprocal >> (16u - bits));
 }
 #endif
