@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from stinger import __version__
+from stinger.markdown import bullets, grid
 from stinger.models.spec import ModelSpec
 
 _LIBRARIES = ("numpy", "scikit-learn", "onnx", "onnxruntime", "emlearn")
@@ -39,9 +40,9 @@ def model_card(spec: ModelSpec, manifest: Mapping[str, Any]) -> str:
         f"{', '.join(_plain(name) for name in spec.classes)}. "
         "`stinger check` on this directory proves what is said here.",
         "## Files",
-        _bullets(_files(manifest)),
+        bullets(_files(manifest)),
         "## Data",
-        _bullets(_data(spec)),
+        bullets(_data(spec)),
         "## Held-out metrics",
         _metrics(spec),
         "## How far each form is from the model",
@@ -55,7 +56,7 @@ def model_card(spec: ModelSpec, manifest: Mapping[str, Any]) -> str:
         "from people and motions like those of the training data. A probability speaks of the moment "
         f"{spec.lead_us / 1000:g} ms after the window's end.",
         "## Limits",
-        _bullets(
+        bullets(
             [
                 "Metrics are of one split of one dataset; another hand, mount or sensor needs its own measurement.",
                 "A probability is not calibrated unless the training says so.",
@@ -65,9 +66,9 @@ def model_card(spec: ModelSpec, manifest: Mapping[str, Any]) -> str:
             ]
         ),
         "## Licences",
-        _bullets(_licences(targets)) + "\n\n`LICENSES.txt` says the same beside the files.",
+        bullets(_licences(targets)) + "\n\n`LICENSES.txt` says the same beside the files.",
         "## Versions",
-        _bullets([f"{name} {_plain(number)}" for name, number in manifest["versions"].items()]),
+        bullets([f"{name} {_plain(number)}" for name, number in manifest["versions"].items()]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -116,7 +117,7 @@ def _data(spec: ModelSpec) -> list[str]:
 
 def _metrics(spec: ModelSpec) -> str:
     rows = [[name.replace("_", " "), f"{value:.4g}"] for name, value in sorted(spec.metrics.items())]
-    return _grid(["metric", "value"], rows) if rows else "Nothing was measured at training."
+    return grid(["metric", "value"], rows) if rows else "Nothing was measured at training."
 
 
 def _parity(manifest: Mapping[str, Any]) -> str:
@@ -133,7 +134,7 @@ def _parity(manifest: Mapping[str, Any]) -> str:
         ]
         for entry in manifest["parity"]
     ]
-    table = _grid(header, rows)
+    table = grid(header, rows)
     table += (
         "\n\nL0 is the trained model itself, L1 ONNX in onnxruntime, L2 the integers of the board; C on a computer "
         "(L3) and on a Cortex-M0+ (L4) give the bits of L2. |Δp| is the change of a probability."
@@ -149,7 +150,7 @@ def _parity(manifest: Mapping[str, Any]) -> str:
         f"Measured at export, on samples made from the model, on its training windows and on {where['windows']:,} "
         f"held-out windows {source}:"
     )
-    return f"{table}\n\n{text}\n\n" + _grid(["level", *names], lines)
+    return f"{table}\n\n{text}\n\n" + grid(["level", *names], lines)
 
 
 def _quantisation(manifest: Mapping[str, Any]) -> str:
@@ -182,7 +183,7 @@ def _cost(manifest: Mapping[str, Any]) -> str:
         f"{cost['flash_bytes']:,} bytes of flash (code and model), {cost['ram_bytes']:,} bytes of RAM (one stream)",
         f"emulated Cortex-M0+, {_plain(cost['compiler'])}",
     ]
-    return _bullets(lines)
+    return bullets(lines)
 
 
 def _licences(targets: Sequence[str]) -> list[str]:
@@ -214,13 +215,3 @@ def _version(name: str) -> str:
 def _plain(text: str) -> str:
     """Text from data, which must not become markup."""
     return "".join(c if c.isalnum() or c in " _.,:;/()'+-%=µ²°" else "?" for c in str(text))
-
-
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
-    lines = ["| " + " | ".join(row) + " |" for row in escaped]
-    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)

@@ -13,7 +13,7 @@ SOURCES = (ROOT / "host", ROOT / "firmware_export", ROOT / "device" / "virtual")
 GROUPS = (
     ("stinger", "stinger.errors"),
     ("stinger.files",),
-    ("stinger.arrays", "stinger.zips"),
+    ("stinger.arrays", "stinger.markdown", "stinger.zips"),
     ("stinger.sessions",),
     ("stinger.synth",),
     ("stinger.windows",),

@@ -11,6 +11,7 @@ import numpy as np
 from stinger.check.prove import Proof
 from stinger.link.info import BoardInfo
 from stinger.link.replay import ReplayResult
+from stinger.markdown import bullets, grid
 from stinger_export.firmware import Firmware
 
 
@@ -124,19 +125,19 @@ def markdown(
     """
     header, rows = table(proofs, costs)
     failures = [line for proof in proofs for line in proof.failures]
-    verdict = "**Everything agrees.**" if not failures else "**These do not hold:**\n\n" + _bullets(failures)
+    verdict = "**Everything agrees.**" if not failures else "**These do not hold:**\n\n" + bullets(failures)
     parts = [
         f"# {title}",
-        _bullets(facts),
+        bullets(facts),
         verdict,
         "## Models",
-        _grid(header, rows),
+        grid(header, rows),
         "Held-out: measured by the board itself on windows no training saw. |Δp|: largest difference of a probability. "
         "Flips: windows whose label L2 changes against L0. Exact: levels that agree in every output bit, and after "
         "every sample on the policy's on or off. Cycles: mean per decision, features and policy included, one new "
         "sample in and one decision out. Flash and RAM: classifier code, model and stream state, in bytes.",
         "## Every pair of levels",
-        _grid(
+        grid(
             ["model", "levels", "windows", "label flips", "ties", "largest |Δp|", "bound", "holds"],
             [
                 [
@@ -155,7 +156,7 @@ def markdown(
         ),
     ]
     if policies := [f"{proof.name}: {proof.policy.describe()}." for proof in proofs if proof.policy is not None]:
-        parts += ["## Policies", _bullets(policies)]
+        parts += ["## Policies", bullets(policies)]
     if any(proof.metrics for proof in proofs):
         parts += ["## Held-out windows, level by level", _metric_grid(proofs)]
     if costs:
@@ -175,7 +176,7 @@ def _metric_grid(proofs: Sequence[Proof]) -> str:
         for metric in dict.fromkeys(m for measured in proof.metrics.values() for m in measured):
             values = [f"{proof.metrics[level][metric]:.4f}" for level in levels]
             rows.append([proof.name, metric.replace("pr_auc", "PR AUC"), *values])
-    return _grid(["model", "metric", *levels], rows)
+    return grid(["model", "metric", *levels], rows)
 
 
 def _cost_grid(costs: dict[str, Cost]) -> str:
@@ -203,7 +204,7 @@ def _cost_grid(costs: dict[str, Cost]) -> str:
         for name, c in costs.items()
     ]
     compilers = sorted({c.compiler for c in costs.values()})
-    return _grid(header, rows) + f"\n\nCompiler: {'; '.join(compilers)}."
+    return grid(header, rows) + f"\n\nCompiler: {'; '.join(compilers)}."
 
 
 def to_json(facts: dict[str, Any], proofs: Sequence[Proof], costs: dict[str, Cost]) -> dict[str, Any]:
@@ -216,13 +217,3 @@ def to_json(facts: dict[str, Any], proofs: Sequence[Proof], costs: dict[str, Cos
             entry["cost"] = {**cost.__dict__, "microseconds": cost.microseconds}
         models.append(entry)
     return {**facts, "models": models, "ok": not any(proof.failures for proof in proofs)}
-
-
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
-    lines = ["| " + " | ".join(row) + " |" for row in escaped]
-    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from stinger.markdown import bullets, grid
 from stinger.workflow.benchmark_report import ALARM, TITLES
 from stinger.workflow.benchmark_streaming import streaming_rows
 
@@ -61,7 +62,13 @@ def _streaming_cells(one: Mapping[str, Any]) -> list[str]:
 def markdown(report: Mapping[str, Any]) -> str:
     """Compose ``report.md``; the same report gives the same bytes."""
     header, rows = summary_table(report)
-    parts = ["# Benchmark", bullets(_fact_lines(report)), "## Summary", grid(header, rows), _legend(report)]
+    parts = [
+        "# Benchmark",
+        bullets(_fact_lines(report)),
+        "## Summary",
+        grid(header, rows, numbers=True),
+        _legend(report),
+    ]
     for kind, split in report["splits"].items():
         parts += [f"## Split: {kind}", _split_line(split), _split_grid(report, split)]
         parts += _failures(split)
@@ -134,7 +141,7 @@ def _split_grid(report: Mapping[str, Any], split: Mapping[str, Any]) -> str:
         rows.append([shown, *(_score_cell(one, column) for column in columns)])
     macro = report["headline"] != "pr_auc"
     titles = ["macro F1" if macro and column == "f1" else TITLES[column] for column in columns]
-    return grid(["model", *titles], rows)
+    return grid(["model", *titles], rows, numbers=True)
 
 
 def _failures(split: Mapping[str, Any]) -> list[str]:
@@ -179,7 +186,7 @@ def _significance_lines(report: Mapping[str, Any], kind: str) -> list[str]:
         f"{best} against the others in {TITLES[report['headline']]} ({found['test']}); of all {len(pairs)} pairs, "
         f"{significant} differ at the 5 % level after Holm's correction."
     )
-    return [sentence, grid(["against", "difference", "95 % interval", "p", "p, Holm"], rows)]
+    return [sentence, grid(["against", "difference", "95 % interval", "p", "p, Holm"], rows, numbers=True)]
 
 
 def _shuffled_lines(report: Mapping[str, Any]) -> list[str]:
@@ -206,7 +213,11 @@ def _shuffled_lines(report: Mapping[str, Any]) -> list[str]:
         for name, one in shuffled["configs"].items()
         for error, n in one["errors"].items()
     ]
-    return [line, grid(["model", *(TITLES[c] for c in columns)], rows), *([bullets(errors)] if errors else [])]
+    return [
+        line,
+        grid(["model", *(TITLES[c] for c in columns)], rows, numbers=True),
+        *([bullets(errors)] if errors else []),
+    ]
 
 
 def _streaming_lines(streaming: Mapping[str, Any]) -> list[str]:
@@ -216,22 +227,10 @@ def _streaming_lines(streaming: Mapping[str, Any]) -> list[str]:
         "With the stock policy, definitions in docs/streaming.md. Each recording is answered by models that never saw "
         "it; models without an integer form answer as fitted."
     )
-    return [line, grid(*streaming_rows(streaming)), bullets([*answered, *errors])]
+    return [line, grid(*streaming_rows(streaming), numbers=True), bullets([*answered, *errors])]
 
 
 def _p_cell(p: float | None) -> str:
     if p is None:
         return "-"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Compose a markdown table."""
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
-    lines = ["| " + " | ".join(row) + " |" for row in escaped]
-    return "\n".join([lines[0], "|---|" + "---:|" * (len(header) - 1), *lines[1:]])
-
-
-def bullets(lines: Sequence[str]) -> str:
-    """Compose a markdown list."""
-    return "\n".join(f"- {line}" for line in lines)

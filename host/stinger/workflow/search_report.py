@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stinger.workflow.benchmark_markdown import bullets, grid
+from stinger.markdown import bullets, grid
 from stinger.workflow.search_score import Scored
 
 TITLES = {
@@ -62,7 +62,7 @@ def markdown(report: Mapping[str, Any], picture: str) -> str:
         "## Pareto front",
         "Finalists that no other one beats in score, flash and cycles at once; score: mean over the folds ± standard "
         "error. Flash, cycles and RAM are estimates (docs/benchmark.md).",
-        grid(header, rows),
+        grid(header, rows, numbers=True),
         f"![Score against flash and cycles]({picture})",
     ]
     if report["outgrown"]:

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 
 from stinger.errors import InputError
 from stinger.features.sets import feature_set
+from stinger.markdown import bullets, grid
 from stinger.models.augment import Augmentation, augment_dataset
 from stinger.models.families import family
 from stinger.models.spec import TrainedModel
@@ -301,6 +302,4 @@ def facts(report: Mapping[str, Any]) -> list[str]:
 
 def markdown(report: Mapping[str, Any]) -> str:
     """Write table and facts as markdown."""
-    header, rows = table(report)
-    lines = ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows)]
-    return "\n".join([*lines, "", *(f"- {line}" for line in facts(report))])
+    return f"{grid(*table(report))}\n\n{bullets(facts(report))}"
