@@ -1,13 +1,13 @@
 """Model images of version 2: lossless, deterministic, and nothing that cannot run gets through."""
 
 import struct
-import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from image_models import FAMILIES, made, with_crc
 from toy import extreme_windows, toy_dataset
 
 from stinger.errors import InputError
@@ -15,32 +15,12 @@ from stinger.models.policy import Policy
 from stinger.models.train import train
 from stinger_export.image.model import from_image, read_model_image, to_image, write_model_image
 from stinger_export.image.sections import MAX_BYTES, Section, pack, unpack
-from stinger_export.integer.model import IntegerModel
 from stinger_export.integer.quantise import quantise
-
-FAMILIES = ("logreg", "mlp", "rf", "hgb", "dt", "torch-cnn")
-FEATURES = {"dt": "flatten", "torch-cnn": "flatten"}
-SMALL = {
-    "rf": {"n_estimators": 5, "max_depth": 4},
-    "mlp": {"hidden_layer_sizes": (10, 5)},
-    "hgb": {"max_iter": 7, "min_samples_leaf": 5},
-    "torch-cnn": {"filters": (5, 6), "kernel_size": 5, "epochs": 3},
-}
-
-
-def made(family: str, classes: int = 2, policy: Policy | None = None) -> IntegerModel:
-    dataset, features = toy_dataset(classes=classes, per_class=60), FEATURES.get(family, "rich")
-    model = train(dataset, family, features=features, options=SMALL.get(family), folds=0)
-    return quantise(replace(model, spec=replace(model.spec, policy=policy)))
 
 
 @pytest.fixture(scope="module")
 def models():
     return {family: made(family, policy=Policy.stock()) for family in FAMILIES}
-
-
-def again_crc(data: bytes) -> bytes:
-    return data[:12] + struct.pack("<I", zlib.crc32(data[:12] + data[16:])) + data[16:]
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
@@ -110,7 +90,7 @@ def test_what_has_a_right_crc_runs_or_is_refused(models, family, changes):
         at = place % (len(data) - 4)
         data[at : at + len(new)] = new
     try:
-        model = from_image(again_crc(bytes(data)))
+        model = from_image(with_crc(bytes(data)))
     except InputError:
         return
     answer = model.decide(extreme_windows(model.spec.window, len(model.spec.channels)))
@@ -123,7 +103,7 @@ def test_any_bytes_are_refused_cleanly(data):
     for candidate in (
         data,
         b"MLMD" + data,
-        again_crc(b"MLMD\x02\x00\x01\x00" + struct.pack("<II", 16 + len(data), 0) + data),
+        with_crc(b"MLMD\x02\x00\x01\x00" + struct.pack("<II", 16 + len(data), 0) + data),
     ):
         with pytest.raises(InputError):
             from_image(candidate)

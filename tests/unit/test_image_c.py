@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-import zlib
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_driver import ImageDriver, answered, by_numpy
+from image_models import FAMILIES, made, with_crc
 from toy import extreme_windows, toy_dataset
 
 from stinger.errors import StingerError
@@ -23,15 +22,6 @@ from stinger_export.image.sections import MAX_BYTES, Section, pack, unpack
 from stinger_export.integer.model import IntegerModel
 from stinger_export.integer.quantise import quantise
 
-FAMILIES = ("logreg", "mlp", "rf", "hgb", "dt", "torch-cnn")
-#: Families that are tried on another feature set than rich; a window has more features than a byte counts.
-FEATURES = {"dt": "flatten", "torch-cnn": "flatten"}
-SMALL = {
-    "rf": {"n_estimators": 5, "max_depth": 4},
-    "mlp": {"hidden_layer_sizes": (10, 5)},
-    "hgb": {"max_iter": 7, "min_samples_leaf": 5},
-    "torch-cnn": {"filters": (5, 6), "kernel_size": 5, "epochs": 3},
-}
 STATUS = {0: "ok", 1: "foreign", 2: "damaged", 3: "malformed", 4: "too large"}
 TOO_LARGE = "4"
 #: What Python may say about an image that a board runs all the same: all of texts, which no board looks into, of which
@@ -45,19 +35,9 @@ def opened(tmp_path_factory):
     return ImageDriver.build(tmp_path_factory.mktemp("image"), WINDOWS)
 
 
-def made(family: str, classes: int, policy: Policy | None = None, features: str = "rich"):
-    dataset, features = toy_dataset(classes=classes, per_class=60), FEATURES.get(family, features)
-    model = train(dataset, family, features=features, options=SMALL.get(family), folds=0)
-    return quantise(replace(model, spec=replace(model.spec, policy=policy)))
-
-
 @pytest.fixture(scope="module")
 def images():
-    return {family: to_image(made(family, 2, Policy.stock())) for family in FAMILIES}
-
-
-def with_crc(data: bytes) -> bytes:
-    return data[:12] + struct.pack("<I", zlib.crc32(data[:12] + data[16:])) + data[16:]
+    return {family: to_image(made(family, policy=Policy.stock())) for family in FAMILIES}
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
