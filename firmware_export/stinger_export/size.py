@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from stinger_export.elf import elf_reader
+from stinger_export.elf import elf_reader, symbols
 from stinger_export.firmware import board_flags
 from stinger_export.toolchain import Compiler, common_arguments, cross_compiler, device_sources
 
@@ -94,7 +94,4 @@ def _contexts(compiler: Compiler, library: Path, folder: Path) -> dict[str, int]
     source = folder / "contexts.c"
     lines = [f'#include "{header}"' for header in _HEADERS]
     source.write_text("\n".join([*lines, *(f"char of_{name}[sizeof({name})];" for name in names), ""]))
-    open_elf = elf_reader()
-    with _object(compiler, source, library, folder).open("rb") as stream:
-        symbols = open_elf(stream).get_section_by_name(".symtab")
-        return {s.name[3:]: s["st_size"] for s in symbols.iter_symbols() if s.name.startswith("of_")}
+    return {s.name[3:]: s.size for s in symbols(_object(compiler, source, library, folder)) if s.name.startswith("of_")}

@@ -8,25 +8,20 @@ program, and counts the cycles of decisions about real windows.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stinger.errors import InputError
 from stinger.features.coupled import MAX_POINTS
-from stinger.link.board import Board
 from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.windows.dataset import Dataset
-from stinger_export.firmware import build_firmware
-from stinger_export.integer.c_source import write_c_source
+from stinger.workflow.emulated import emulated_cost
 from stinger_export.integer.layout import activations, padded
 from stinger_export.integer.model import Boosted, Convolutional, Forest, IntegerModel, Layer, Network
 from stinger_export.integer.quantise import quantise
-from stinger_virtual.transport import EmulatedTransport
 
 #: How far the estimate of cycles, flash or RAM may be from what the emulator and the linker say.
 TOLERANCE = 0.15
@@ -245,18 +240,10 @@ def measure(model: IntegerModel, windows: NDArray[np.int16]) -> OnBoard:
         ToolchainError: There is no compiler for the board.
         LinkError: The firmware fails.
     """
-    with tempfile.TemporaryDirectory(prefix="stinger-cost-") as folder:
-        place = Path(folder)
-        write_c_source(model, place / "model")
-        firmware = build_firmware(place / "model", place / "firmware")
-        image = firmware.bin.read_bytes()
     samples, gap = _sliding(windows)
     t_us = np.arange(len(samples), dtype=np.int64) * model.spec.period_us
-    with Board(EmulatedTransport(image)) as board:
-        board.hello()
-        result = board.replay(samples, t_us, gap)
-    cycles = float(np.mean(result.cycles[result.ready]))
-    return OnBoard(firmware.model_flash_bytes, firmware.model_ram_bytes, round(cycles), measured=True)
+    cost = emulated_cost(model, samples, t_us, gap)
+    return OnBoard(cost.flash_bytes, cost.ram_bytes, round(cost.cycles_mean), measured=True)
 
 
 def _sliding(windows: NDArray[np.int16]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:

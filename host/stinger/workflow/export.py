@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,24 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stinger.check.report import measure_cost
 from stinger.errors import CheckFailedError, InputError, ToolchainError, UsageError
-from stinger.link.board import Board
 from stinger.models.spec import HeldOut
 from stinger.models.store import load_model
 from stinger.windows.replay import ReplayStream
 from stinger.windows.store import data_hash, read_dataset
+from stinger.workflow.emulated import emulated_cost
 from stinger.workflow.export_parts import Part, parts_of
 from stinger.workflow.progress import Progress
 from stinger_export.bundle import Bundle, write_bundle
 from stinger_export.exercise import usual_samples
-from stinger_export.firmware import build_firmware
-from stinger_export.integer.c_source import write_c_source
 from stinger_export.integer.model import Convolutional, IntegerModel
 from stinger_export.parity import INTEGER_BOUND
 from stinger_export.targets import make_exports
 from stinger_export.toolchain import cross_compiler
-from stinger_virtual.transport import EmulatedTransport
 
 #: Units of a budget's numbers: bytes come in multiples of 1,024, cycles of 1,000.
 _KILO = {"flash": 1024, "ram": 1024, "cycles": 1000}
@@ -176,18 +171,10 @@ def board_cost(integer: IntegerModel, stream: ReplayStream) -> BoardCost:
         ToolchainError: There is no compiler for the board, or it refuses.
         LinkError: The firmware fails.
     """
-    with tempfile.TemporaryDirectory(prefix="stinger-cost-") as folder:
-        place = Path(folder)
-        write_c_source(integer, place / "model")
-        firmware = build_firmware(place / "model", place / "firmware")
-        image = firmware.bin.read_bytes()
     usual = slice(0, usual_samples(integer.spec))
     if isinstance(integer.body, Convolutional):
         usual = slice(0, 2 * integer.spec.window)  # they do the same work whatever the samples are
-    with Board(EmulatedTransport(image)) as board:
-        info = board.hello()
-        result = board.replay(stream.samples[usual], stream.t_us[usual], stream.gap_before[usual])
-    cost = measure_cost(firmware, info, result)
+    cost = emulated_cost(integer, stream.samples[usual], stream.t_us[usual], stream.gap_before[usual])
     seconds = cost.cycles_mean / cost.clock_hz if cost.clock_hz else float("nan")
     return BoardCost(
         cycles=round(cost.cycles_mean),
