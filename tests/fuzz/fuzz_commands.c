@@ -208,7 +208,7 @@ static void one_piece(fuzz_input *in) {
     static const char *const commands[] = {
         "MLHELLO\n",      "MLREPLAY 40\n",  "MLSTREAM START\n", "MLSTREAM STOP\n",    "MLBENCH 9\n",
         "MLINFO\n",       "MLDUMP\n",       "MLMODEL_LOAD\n",   "MLMODEL_ROLLBACK\n", "MLMODEL_DELETE\n",
-        "MLMODEL_INFO\n", "MLBENCH 1000\n", "MLREPLAY 300\n",   "MLMODEL_LOAD_LR\n",
+        "MLMODEL_INFO\n", "MLBENCH 1000\n", "MLREPLAY 300\n",   "MLMODEL_LOAD_LR\n",  "MLSTREAM START 25\n",
     };
     uint8_t kind = fuzz_take8(in);
     size_t size;

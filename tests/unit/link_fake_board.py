@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import shutil
 import termios
@@ -151,7 +152,7 @@ class FakeBoard:
             self._streaming = False
             self._total = int(line.split()[1])
             self._say("MLREPLAY_READY")
-        elif line == "MLSTREAM START":
+        elif line == "MLSTREAM START" or re.fullmatch("MLSTREAM START [1-9][0-9]*", line):
             self._begin()
             self._streaming = True
             self._say("MLSTREAM_ON")

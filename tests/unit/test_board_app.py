@@ -328,6 +328,34 @@ def test_streaming_the_sensor(emulated: Line) -> None:
     assert emulated.transport.read(0.1) == b""
 
 
+def test_streaming_some_samples_of_the_sensor(emulated: Line) -> None:
+    board = emulated.transport.board
+    rate = 1e6 / model.PERIOD_US
+    assert emulated.ask(f"MLSTREAM START {int(rate / 4)}") == "[ml] MLSTREAM_ON"
+    samples = make_samples(41)
+    missing = 22
+    for i, sample in enumerate(samples):
+        if i != missing:
+            board.feed_sensor(sample_frame(i, sample))
+    # All are classified; of the gap before sample 23 the next one that is sent tells.
+    taken = [Sample(s.t_us, s.values, i == missing + 1) for i, s in enumerate(samples) if i != missing]
+    expected = list(expected_decisions(taken).values())
+    for number, i in enumerate(range(0, len(taken), 4)):
+        frame = emulated.frame()
+        assert (frame.type, frame.sequence) == (FrameType.SAMPLE, number)
+        told = Sample.unpack(frame.payload)
+        assert (told.t_us, told.values) == (taken[i].t_us, taken[i].values)
+        assert told.gap == any(s.gap for s in taken[max(0, i - 3) : i + 1])
+        answer = without_cycles(emulated.frame())
+        assert answer == replace(expected[i], of=number)
+    assert emulated.transport.read(0.1) == b""
+
+
+@pytest.mark.parametrize("argument", ["START 0", "START -1", "START ", "START 1x", "START 4294967296", "STARTS"])
+def test_streaming_refuses_bad_rates(emulated: Line, argument: str) -> None:
+    assert emulated.ask(f"MLSTREAM {argument}") == "[ml] MLSTREAM_ERR args"
+
+
 def test_a_board_without_sensor_says_so() -> None:
     line = Line(ProcessTransport([model.native()]))
     assert line.ask("MLSTREAM START") == "[ml] MLSTREAM_ERR no sensor"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from link_fake_board import FakeBoard, Faults
 
-from stinger.errors import LinkError
+from stinger.errors import LinkError, UsageError
 from stinger.link.board import Board
 from stinger.link.board_log import read_board_log
 from stinger.link.transport import open_port
@@ -53,6 +53,16 @@ def test_what_got_lost_is_noted_where_it_happened() -> None:
     assert {number: note for number, note in notes.items() if note} == {0: "gap", 1: "dropped 4", 7: "gap lost 2"}
     assert (summary.lost, summary.dropped) == (2, 4)
     assert lines[-1].endswith("2 lost, 4 dropped by the board")
+
+
+def test_some_decisions_a_second_are_asked_for_and_not_logged(tmp_path: Path) -> None:
+    with FakeBoard() as device, Board(open_port(device.port)) as board:
+        run_plain(board, out=io.StringIO(), count=3, most_hz=25)
+        assert device.commands[-2:] == ["MLSTREAM START 25", "MLSTREAM STOP"]
+        with pytest.raises(UsageError, match="a log has every sample"):
+            run_plain(board, out=io.StringIO(), count=3, most_hz=25, log=tmp_path / "board.csv")
+        assert device.commands[-1] == "MLSTREAM STOP"
+    assert not any(tmp_path.iterdir())
 
 
 def test_ends_after_some_seconds() -> None:
@@ -97,7 +107,7 @@ def test_log_can_be_checked_later(tmp_path: Path) -> None:
 
 
 def test_log_is_kept_when_the_board_falls_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Board.stream, "__defaults__", (None, 0.3))
+    monkeypatch.setattr(Board.stream, "__defaults__", (None, 0.3, None))
     path = tmp_path / "board.csv"
     with pytest.raises(LinkError, match="no decision from the board"):
         monitor(Faults(stream_limit=7), log=path)

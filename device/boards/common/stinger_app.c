@@ -46,6 +46,9 @@ static struct {
     uint32_t samples;      /* of this replay or stream */
     uint32_t decisions;    /* of them answered ready */
     uint32_t replay_total;
+    uint32_t stream_hz; /* samples a second that the host wants at most; 0: all */
+    uint32_t unsent;    /* samples of the stream since the last that was sent, and that one */
+    bool gap_unsent;    /* with a gap before one of them */
     uint32_t last_byte_us;
 } app;
 
@@ -204,10 +207,21 @@ static void command_replay(const char *argument) {
     app_reply("MLREPLAY_READY");
 }
 
+/* One of how many samples goes to the host. */
+static uint32_t stream_stride(void) {
+    uint32_t period = app.model->period_us, rate = 1000000u / period + (1000000u % period != 0);
+    return app.stream_hz == 0 ? 1 : rate / app.stream_hz + (rate % app.stream_hz != 0);
+}
+
 static void command_stream(const char *argument) {
-    if (text_equal(argument, "START")) {
+    const char *most = text_after(argument, "START ");
+    uint32_t hz = 0;
+    if (text_equal(argument, "START") || (most != NULL && text_parse_unsigned(most, &hz) && hz != 0)) {
         if (board.has_sensor) {
             start(MODE_STREAM);
+            app.stream_hz = hz;
+            app.unsent = 0;
+            app.gap_unsent = false;
             app_reply("MLSTREAM_ON");
         } else {
             app_reply("MLSTREAM_ERR no sensor");
@@ -248,8 +262,8 @@ static uint16_t feature_crc(void) {
     return crc;
 }
 
-/* Classify one sample and answer with a DECISION frame. */
-static void decide(uint32_t sequence, uint32_t t_us, bool gap, const int16_t *value) {
+/* Classify one sample and answer with a DECISION frame, if it is to be sent. */
+static void decide(uint32_t sequence, uint32_t t_us, bool gap, const int16_t *value, bool sent) {
     uint8_t payload[DECISION_MAX];
     uint8_t *at = payload;
     uint32_t began = board_cycles();
@@ -277,7 +291,9 @@ static void decide(uint32_t sequence, uint32_t t_us, bool gap, const int16_t *va
         app.decisions++;
     }
     app.samples++;
-    send(STINGER_FRAME_DECISION, sequence, payload, (size_t)(at - payload));
+    if (sent) {
+        send(STINGER_FRAME_DECISION, sequence, payload, (size_t)(at - payload));
+    }
 }
 
 static void end_replay(void) {
@@ -309,7 +325,7 @@ static void take_frame(const stinger_frame *frame) {
     /* A window must not span a sample that got lost on the way. */
     bool gap = (payload[4] & FLAG_GAP) != 0 || frame->sequence != app.expected;
     app.expected = frame->sequence + 1;
-    decide(frame->sequence, stinger_get32(payload), gap, value);
+    decide(frame->sequence, stinger_get32(payload), gap, value, true);
     if (app.expected == app.replay_total) {
         end_replay();
     }
@@ -351,10 +367,20 @@ static bool take_bytes(void) {
     return false;
 }
 
+static void send_sample(uint32_t sequence, const board_sample *sample, uint8_t channels) {
+    uint8_t payload[SAMPLE_MAX];
+    uint8_t *at = stinger_put32(payload, sample->t_us);
+    *at++ = app.gap_unsent ? FLAG_GAP : 0;
+    *at++ = channels;
+    for (uint8_t i = 0; i < channels; i++) {
+        at = stinger_put16(at, (uint16_t)sample->value[i]);
+    }
+    send(STINGER_FRAME_SAMPLE, sequence, payload, (size_t)(at - payload));
+}
+
 /* The sensor is read in every mode, or a stream would begin with stale samples. */
 static bool take_sensor(void) {
     board_sample sample;
-    uint8_t payload[SAMPLE_MAX];
     uint8_t channels = app.model->channels;
 
     if (channels > STINGER_MAX_CHANNELS || !board_sensor_read(&sample, channels)) {
@@ -362,15 +388,15 @@ static bool take_sensor(void) {
     }
     log_sample(&sample, channels);
     if (app.mode == MODE_STREAM) {
-        uint32_t sequence = app.expected++;
-        uint8_t *at = stinger_put32(payload, sample.t_us);
-        *at++ = sample.gap ? FLAG_GAP : 0;
-        *at++ = channels;
-        for (uint8_t i = 0; i < channels; i++) {
-            at = stinger_put16(at, (uint16_t)sample.value[i]);
+        bool sent = app.unsent == 0;
+        app.gap_unsent |= sample.gap;
+        if (sent) {
+            send_sample(app.expected, &sample, channels);
+            app.gap_unsent = false;
         }
-        send(STINGER_FRAME_SAMPLE, sequence, payload, (size_t)(at - payload));
-        decide(sequence, sample.t_us, sample.gap, sample.value);
+        decide(app.expected, sample.t_us, sample.gap, sample.value, sent);
+        app.expected += sent;
+        app.unsent = app.unsent + 1 < stream_stride() ? app.unsent + 1 : 0;
     }
     return true;
 }

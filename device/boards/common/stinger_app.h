@@ -5,7 +5,8 @@
  * Commands (at most 63 characters and a line ending; longer ones are dropped whole and counted):
  *     MLHELLO               one line of JSON: who this is, which model, which limits
  *     MLREPLAY <n>          READY; then n SAMPLE frames from the host, a DECISION for each, an END
- *     MLSTREAM START|STOP   a SAMPLE and a DECISION frame for every sample of the board's sensor
+ *     MLSTREAM START [hz]   a SAMPLE and a DECISION frame for every sample of the board's sensor, or for some
+ *     MLSTREAM STOP         no more of them
  *     MLBENCH <n>           what n decisions cost, in cycles
  *     MLMODEL_PUT_SLOT, MLMODEL_ROLLBACK: a model into flash and running, and the one before it again
  *     MLINFO MLDUMP MLMODEL_...: as the stock firmware; docs/protocol.md

@@ -13,6 +13,7 @@ def monitor(
     plain: Annotated[bool, typer.Option("--plain", help="One line per decision (the only view so far).")] = True,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after this many decisions.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this time.")] = None,
+    rate: Annotated[int | None, typer.Option(min=1, help="At most so many decisions a second; default: all.")] = None,
     log: Annotated[Path | None, typer.Option(help="Also write a board log, for `stinger check --log`.")] = None,
 ) -> None:
     """Show a board's decisions live."""
@@ -24,4 +25,4 @@ def monitor(
     del plain  # the only view there is; scripts that ask for it keep working when others come
 
     with Board(open_port(find_port(port))) as board:
-        run_plain(board, count=count, seconds=seconds, log=log)
+        run_plain(board, count=count, seconds=seconds, log=log, most_hz=rate)

@@ -160,7 +160,7 @@ class Board:
         return replay.result()
 
     def stream(
-        self, statistics: StreamStatistics | None = None, timeout: float = 5.0
+        self, statistics: StreamStatistics | None = None, timeout: float = 5.0, most_hz: int | None = None
     ) -> Generator[tuple[Sample, Decision], None, None]:
         """Start the board's sensor stream and yield each sample with its decision (``decision.of`` numbers them).
 
@@ -169,6 +169,7 @@ class Board:
         Args:
             statistics: Kept up to date, if given.
             timeout: Seconds without a decision after which the board counts as gone.
+            most_hz: Let the board send at most so many a second, one of every so many; it classifies all.
 
         Raises:
             LinkError: The board restarts, falls silent, or sends nonsense.
@@ -177,7 +178,8 @@ class Board:
         if self._info is None:
             self.hello()
         try:
-            self._command("MLSTREAM START", "MLSTREAM_ON", timeout)
+            start = "MLSTREAM START" if most_hz is None else f"MLSTREAM START {most_hz}"
+            self._command(start, "MLSTREAM_ON", timeout)
             yield from self._pairs(counts, timeout)
         finally:
             # Best effort: when the line is gone, that is the error to see, and it is on its way already.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from stinger.errors import UsageError
 from stinger.link.board import Board, StreamStatistics
 from stinger.link.board_log import BoardLogWriter
 from stinger.link.info import BoardInfo
@@ -49,6 +50,7 @@ def run_plain(
     seconds: float | None = None,
     out: TextIO | None = None,
     log: Path | None = None,
+    most_hz: int | None = None,
     channels: tuple[str, ...] | None = None,
 ) -> MonitorSummary:
     """Show a board's decisions live until told to stop; Ctrl-C is a normal end.
@@ -59,6 +61,7 @@ def run_plain(
         seconds: Stop after this time.
         out: Where the lines go; standard output if not given. Each line is flushed.
         log: Also write a board log to this file.
+        most_hz: Let the board send at most so many decisions a second; a log has all of them, so not both.
         channels: Channel names for the log; the board itself does not know them.
 
     Returns:
@@ -67,7 +70,10 @@ def run_plain(
     Raises:
         LinkError: The board falls silent, restarts or is disconnected.
         InputError: The log cannot be written.
+        UsageError: A log of some decisions is asked for.
     """
+    if log is not None and most_hz is not None:
+        raise UsageError("a log has every sample, or nobody could check it; leave --rate or --log out")
     out = sys.stdout if out is None else out
     info = board.hello()
     statistics = StreamStatistics()
@@ -79,7 +85,7 @@ def run_plain(
             if log is not None:
                 names = channels or tuple(f"channel_{i}" for i in range(info.model.channels))
                 writer = stack.enter_context(BoardLogWriter(log, info.model.hash, names, len(info.model.classes)))
-            stream = stack.enter_context(closing(board.stream(statistics)))
+            stream = stack.enter_context(closing(board.stream(statistics, most_hz=most_hz)))
             print(*view.header(), sep="\n", file=out, flush=True)
             for sample, decision in stream:
                 if writer is not None:
