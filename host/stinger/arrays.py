@@ -20,7 +20,7 @@ from stinger.files import read_bytes, write_bytes
 
 _MAX_ARRAYS = 100
 #: Whatever zipfile and NumPy raise on bytes that are no archive or no array.
-_DAMAGE = (
+NPY_DAMAGE = (
     *(OSError, ValueError, EOFError, KeyError, TypeError, SyntaxError, RecursionError, RuntimeError, MemoryError),
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
@@ -54,18 +54,31 @@ def read_arrays(path: Path, limit: int, advice: str) -> dict[str, NDArray[Any]]:
             entries = archive.infolist()
             if len(entries) > _MAX_ARRAYS or sum(entry.file_size for entry in entries) > limit:
                 raise InputError(f"{path} unpacks to more than {limit / 2**20:g} MiB; {advice}")
-            return {entry.filename.removesuffix(".npy"): _array(archive.read(entry)) for entry in entries}
-    except _DAMAGE as error:
+            return {entry.filename.removesuffix(".npy"): parse_npy(archive.read(entry)) for entry in entries}
+    except NPY_DAMAGE as error:
         why = str(error).splitlines()[0][:100] if str(error) else "cut off"
         raise InputError(f"{path} is damaged ({why}); {advice}") from error
 
 
-def _array(content: bytes) -> NDArray[Any]:
-    """Read one ``.npy``, comparing what its header claims with what is there before anything is allocated."""
+def npy_bytes(array: NDArray[Any]) -> bytes:
+    """Return an array of numbers as the content of a ``.npy`` file; the same array gives the same bytes."""
+    stream = io.BytesIO()
+    npy.write_array(stream, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    return stream.getvalue()
+
+
+def parse_npy(content: bytes) -> NDArray[Any]:
+    """Read the content of one ``.npy``, comparing what its header claims with what is there before allocating anything.
+
+    Raises:
+        ValueError: It is no array of numbers; `NPY_DAMAGE` has whatever else NumPy may raise.
+    """
     stream = io.BytesIO(content)
     if npy.read_magic(stream) != (1, 0):
         raise ValueError("an array of an unexpected version")
     shape, fortran, dtype = npy.read_array_header_1_0(stream)
+    if dtype.hasobject:
+        raise ValueError("an array of pickled Python objects, which could run code")
     if dtype.kind not in "iufb" or any(length < 0 for length in shape):
         raise ValueError(f"an array of {dtype}")
     if dtype.itemsize * math.prod(shape) != len(content) - stream.tell():

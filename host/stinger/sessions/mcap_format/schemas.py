@@ -11,6 +11,9 @@ from stinger.sessions.session import Channel
 SENSOR_EVENT = "sensor_event"
 LOG = "foxglove.Log"
 IMU = "stinger.Imu"
+COMPRESSED_IMAGE = "foxglove.CompressedImage"
+INPUT_VALUES = "input_values"
+CLASSIFICATION = "classification"
 
 _TIME = {
     "type": "object",
@@ -65,6 +68,38 @@ def imu(channels: Sequence[Channel], *, trigger: bool) -> bytes:
     if trigger:
         properties["trigger"] = {"type": "integer", "minimum": 0, "maximum": 1}
     return _schema(IMU, properties, tuple(properties))
+
+
+def compressed_image() -> bytes:
+    """Return Foxglove's schema of a compressed picture."""
+    return _schema(
+        COMPRESSED_IMAGE,
+        {
+            "timestamp": _TIME | {"description": "Timestamp of image"},
+            "frame_id": {"type": "string", "description": "Frame of reference"},
+            "data": {"type": "string", "contentEncoding": "base64", "description": "Compressed image data"},
+            "format": {"type": "string", "description": "Image format: png"},
+        },
+        ("timestamp", "frame_id", "data", "format"),
+    )
+
+
+def input_values() -> bytes:
+    """Return the schema of an array for a model."""
+    data = {"type": "string", "contentEncoding": "base64", "description": "NumPy's .npy, frames before bands"}
+    return _schema(INPUT_VALUES, {"data": data}, ("data",))
+
+
+def classification() -> bytes:
+    """Return the schema of what a model says of one window."""
+    return _schema(
+        CLASSIFICATION,
+        {
+            "predicted_class_id": {"type": "integer", "minimum": 0, "description": "Number of the class"},
+            "label": {"type": "string", "description": "Name of the class"},
+        },
+        ("predicted_class_id", "label"),
+    )
 
 
 def _schema(title: str, properties: dict[str, object], required: Sequence[str]) -> bytes:

@@ -51,7 +51,7 @@ def write_imu(sessions: Sequence[Session], path: Path) -> None:
         check_channels(session.channels, session.name)
         if session.trigger is not None and any(channel.name == "trigger" for channel in session.channels):
             raise InputError(f"{session.name}: a channel is called like the trigger; rename it")
-    with _writer(path) as writer:
+    with open_writer(path) as writer:
         prefixes = [f"/{index:03}" if several else "" for index in range(len(sessions))]
         for prefix, session in zip(prefixes, sessions, strict=True):
             topics = [(f"{prefix}/imu", tuple(range(len(session.channels))))]
@@ -84,7 +84,7 @@ def write_sensors(sessions: Sequence[Session], path: Path) -> None:
     shift_us = _shift(sessions)
     labels = labels_of(sessions, shift_us)
     check_labels(labels, path.name)
-    with _writer(path) as writer:
+    with open_writer(path) as writer:
         for session, mine in zip(sessions, topics, strict=True):
             check_channels(session.channels, session.name)
             name = f"{EVENTS_TOPIC}/{mine[0][0]}"
@@ -257,8 +257,8 @@ def _escaped(name: str) -> str:
 
 
 @contextmanager
-def _writer(path: Path) -> Iterator[Writer]:
-    """Open a writer whose file appears at ``path`` only when the block ends without an error."""
+def open_writer(path: Path) -> Iterator[Writer]:
+    """Open a started writer whose file appears at ``path`` only when the block ends without an error."""
     with replace_file(path) as stream:
         writer = Writer(stream, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD, enable_data_crcs=True)
         writer.start(profile="", library=LIBRARY)
