@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ _MAX_ARRAYS = 100
 #: Whatever zipfile and NumPy raise on bytes that are no archive or no array.
 NPY_DAMAGE = (
     *(OSError, ValueError, EOFError, KeyError, TypeError, SyntaxError, RecursionError, RuntimeError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error, struct.error),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
 )
 
 
