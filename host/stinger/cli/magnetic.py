@@ -11,7 +11,7 @@ from stinger.cli.output import print_json, print_table
 from stinger.workflow.progress import to_stderr
 
 app = typer.Typer(
-    help="Recordings of a distorted magnetic field: generate them, convert them.",
+    help="Recordings of a distorted magnetic field: generate them, convert them, make spectrograms of them.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -19,7 +19,7 @@ app = typer.Typer(
 
 @app.callback()
 def options() -> None:
-    """Recordings of a distorted magnetic field: generate them, convert them."""
+    """Recordings of a distorted magnetic field: generate them, convert them, make spectrograms of them."""
 
 
 @app.command()
@@ -125,3 +125,78 @@ def convert(
         for one in row["recordings"]
     ]
     print_table(["file", "recording", "channels", "samples", "label"], table)
+
+
+@app.command()
+def spectrogram(
+    source: Annotated[Path, typer.Argument(metavar="RECORDING", help="Any recording, or a folder or zip of them.")],
+    out: Annotated[Path, typer.Option(help="A .mcap file, or a directory for several recordings.")],
+    channels: Annotated[
+        str | None,
+        typer.Option(help="Topics or channels, one after another: mag_raw, or mx,ay. Default: mag_raw or all."),
+    ] = None,
+    recording: Annotated[str | None, typer.Option(help="Which recording, where a file holds several.")] = None,
+    window: Annotated[float, typer.Option(help="Length of a window in seconds.")] = 3.0,
+    step: Annotated[float, typer.Option(help="Seconds from the start of a window to that of the next.")] = 10.0,
+    frames: Annotated[int, typer.Option(help="Frames of a spectrogram; all that follows is the transformer's.")] = 1024,
+    mel_bins: Annotated[int, typer.Option(help="Bands of a spectrogram.")] = 128,
+    sound_rate: Annotated[int, typer.Option(help="Rate to which channels are resampled, in Hz.")] = 16_000,
+    frame_ms: Annotated[float, typer.Option(help="Length of a frame.")] = 25.0,
+    hop_ms: Annotated[float, typer.Option(help="From the start of a frame to that of the next.")] = 10.0,
+    low_hz: Annotated[float, typer.Option(help="Where the lowest band begins.")] = 20.0,
+    mean: Annotated[float, typer.Option(help="Mean that is taken off.")] = -4.2677393,
+    std: Annotated[float, typer.Option(help="Standard deviation; values are divided by twice this.")] = 4.5689974,
+    pictures: Annotated[bool, typer.Option(help="Write a picture of each window, too.")] = True,
+    plot: Annotated[Path | None, typer.Option(help="Draw a window of each label into this PNG.")] = None,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="Play it as a stream; the result is the same.")
+    ] = False,
+    rate: Annotated[float | None, typer.Option(help="Samples per second, for tables without a time column.")] = None,
+    units: Annotated[str | None, typer.Option(help="Units a table does not state, e.g. mag=uT.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Turn windows of recordings into spectrograms, as an audio transformer takes them: MCAP, pictures and arrays."""
+    from stinger.features.spectrogram import SpectrogramSpec
+    from stinger.sessions.options import options_from_flags
+    from stinger.windows.regular import RegularWindows
+    from stinger.workflow.spectrogram import SpectrogramOptions, magnetic_spectrogram
+
+    spec = SpectrogramSpec(
+        sample_rate_hz=sound_rate,
+        frames=frames,
+        mel_bins=mel_bins,
+        frame_ms=frame_ms,
+        hop_ms=hop_ms,
+        low_hz=low_hz,
+        mean=mean,
+        std=std,
+    )
+    options = SpectrogramOptions(
+        channels=None if channels is None else tuple(name.strip() for name in channels.split(",")),
+        recording=recording,
+        windows=RegularWindows(window, step),
+        spec=spec,
+        pictures=pictures,
+        plot=plot,
+        streaming=streaming,
+        read=options_from_flags(rate=rate, units=units),
+    )
+    rows = magnetic_spectrogram(source, out, options, to_stderr())
+    if json:
+        print_json(rows)
+        return
+    table = [
+        [
+            row["file"],
+            ", ".join(row["channels"]),
+            f"{row['rate_hz']:g}",
+            f"{row['windows']:,}",
+            " × ".join(map(str, row["shape"])),
+            ", ".join(f"{count} {label}" for label, count in row["labels"].items()),
+        ]
+        for row in rows
+    ]
+    print_table(["file", "channels", "Hz", "windows", "frames × bands", "labels"], table)
+    for row in rows:
+        for fault in row["faults"]:
+            typer.echo(f"fault: {row['file']}: {fault}")

@@ -135,6 +135,20 @@ class SpectrogramSpec:
         """Return the fields in plain JSON values."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, raw: object, where: str) -> SpectrogramSpec:
+        """Read what `to_json` returned, from a file that may say anything.
+
+        Raises:
+            InputError: A field is missing, unknown or impossible; ``where`` begins the line.
+        """
+        if not isinstance(raw, dict) or set(raw) != set(asdict(cls())):
+            raise InputError(f"{where}: no spectrogram spec, or fields of another; make the file again")
+        try:
+            return cls(**raw)
+        except UsageError as error:
+            raise InputError(f"{where}: {error}") from error
+
 
 #: What ``MIT/ast-finetuned-audioset-10-10-0.4593`` and its relatives take.
 AST = SpectrogramSpec()
@@ -253,11 +267,15 @@ def mel_filters(spec: SpectrogramSpec = AST) -> NDArray[np.float64]:
     return weights
 
 
-def band_hz(spec: SpectrogramSpec = AST) -> NDArray[np.float64]:
-    """Return the middle of each band in Hz, shape ``(mel_bins,)``."""
-    edges = np.linspace(_mel(spec.low_hz), _mel(spec.sample_rate_hz // 2), spec.mel_bins + 2)
-    middles: NDArray[np.float64] = 700.0 * np.expm1(edges[1:-1] / 1127.0)
-    return middles
+def band_at(hz: float, spec: SpectrogramSpec = AST) -> float:
+    """Say where a frequency lies among the bands: band ``k`` reaches from ``k`` to ``k + 1``, its middle between."""
+    low, high = _mel(spec.low_hz), _mel(spec.sample_rate_hz // 2)
+    return float((_mel(hz) - low) / (high - low) * (spec.mel_bins + 1) - 0.5)
+
+
+def frames_of(seconds: float, spec: SpectrogramSpec = AST) -> int:
+    """Count the frames of a sound of that length, before any are cut off or padded."""
+    return max(0, 1 + (round(seconds * spec.sample_rate_hz) - spec.frame_samples) // spec.hop_samples)
 
 
 def check_input_values(values: NDArray[Any], spec: SpectrogramSpec = AST) -> InputValues:

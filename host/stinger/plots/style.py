@@ -23,7 +23,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 ALARM = "#C00000"
 MUTED = "#777777"
 _DPI = 110
-_STYLE = {
+STYLE = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "font.size": 10.0,
@@ -57,7 +57,7 @@ def figure(width: float, height: float, path: Path) -> Iterator[Figure]:
     Raises:
         InputError: The place cannot be written.
     """
-    with matplotlib.style.context(["default", _STYLE]):
+    with matplotlib.style.context(["default", STYLE]):
         drawing = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(drawing)
         yield drawing

@@ -81,13 +81,13 @@ class SpectrogramWriter:
         self._last_ns = 0
         self.count = 0
 
-    def add(self, time_ns: int, values: NDArray[np.float32], png: bytes) -> None:
+    def add(self, time_ns: int, values: NDArray[np.float32], png: bytes | None) -> None:
         """Write one window.
 
         Args:
             time_ns: When its last sample was; none before the last window's.
             values: float32, shape ``(frames, bands)`` of the description.
-            png: A picture of it.
+            png: A picture of it, if there is one.
 
         Raises:
             InputError: It would not read back.
@@ -99,20 +99,25 @@ class SpectrogramWriter:
             )
         if not self._last_ns <= time_ns < 1 << 63:
             raise InputError(f"{self._name}: a window ends at {time_ns} ns, which is too early or too late")
-        picture = {
-            "timestamp": {"sec": time_ns // 10**9, "nsec": time_ns % 10**9},
-            "frame_id": PICTURES,
-            "data": base64.b64encode(png).decode("ascii"),
-            "format": "png",
-        }
-        array = {"data": base64.b64encode(npy_bytes(values)).decode("ascii")}
-        for channel, message in ((self._pictures, picture), (self._arrays, array)):
+        messages = [(self._arrays, {"data": base64.b64encode(npy_bytes(values)).decode("ascii")})]
+        if png is not None:
+            messages.insert(0, (self._pictures, _picture(time_ns, png)))
+        for channel, message in messages:
             text = json.dumps(message, separators=(",", ":")).encode()
             if len(text) > MAX_MESSAGE_BYTES:
                 raise InputError(f"{self._name}: a spectrogram of {self._shape} is too large for a message; use fewer")
             self._writer.add_message(channel, time_ns, text, time_ns, self.count & 0xFFFFFFFF)
         self._last_ns = time_ns
         self.count += 1
+
+
+def _picture(time_ns: int, png: bytes) -> dict[str, Any]:
+    return {
+        "timestamp": {"sec": time_ns // 10**9, "nsec": time_ns % 10**9},
+        "frame_id": PICTURES,
+        "data": base64.b64encode(png).decode("ascii"),
+        "format": "png",
+    }
 
 
 @contextmanager
