@@ -1,4 +1,4 @@
-"""The bench of window extraction: both ways cut the same, and a difference would be found. Speed is the bench's matter."""
+"""The bench of window extraction: both ways cut the same, and a difference would be found. Nothing is timed here."""
 
 from dataclasses import replace
 

@@ -85,7 +85,7 @@ def test_the_bench_measures_what_it_says(monkeypatch):
     assert [len(row) for row in rows] == [len(header)] * 2
     assert rows[0][1] == f"{report['labels'][0]['accuracy']['session']:.3f}"
     assert bench_magnetic.markdown(report).count("\n") == 3
-    assert len(bench_magnetic.facts(report)) == 1
+    assert [line.split(" ", 2)[1] for line in bench_magnetic.facts(report)] == ["samples", "labelled"]
 
 
 def test_a_bench_of_something_else_fails(monkeypatch):
