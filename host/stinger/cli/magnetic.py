@@ -153,13 +153,17 @@ def spectrogram(
     ] = False,
     rate: Annotated[float | None, typer.Option(help="Samples per second, for tables without a time column.")] = None,
     units: Annotated[str | None, typer.Option(help="Units a table does not state, e.g. mag=uT.")] = None,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Then upload it, as `stinger magnetic upload` does.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Turn windows of recordings into spectrograms, as an audio transformer takes them: MCAP, pictures and arrays."""
     from stinger.features.spectrogram import SpectrogramSpec
     from stinger.sessions.options import options_from_flags
     from stinger.windows.regular import RegularWindows
-    from stinger.workflow.spectrogram import SpectrogramOptions, magnetic_spectrogram
+    from stinger.workflow.spectrogram import SpectrogramOptions, magnetic_spectrogram, written_files
+    from stinger.workflow.upload import required_uploader, upload_files
 
     spec = SpectrogramSpec(
         sample_rate_hz=sound_rate,
@@ -181,7 +185,10 @@ def spectrogram(
         streaming=streaming,
         read=options_from_flags(rate=rate, units=units),
     )
+    uploader = required_uploader() if upload else None
     rows = magnetic_spectrogram(source, out, options, to_stderr())
+    if uploader is not None:
+        upload_files(written_files(out, rows), uploader, to_stderr(), overwrite=True)
     if json:
         print_json(rows)
         return
@@ -200,3 +207,21 @@ def spectrogram(
     for row in rows:
         for fault in row["faults"]:
             typer.echo(f"fault: {row['file']}: {fault}")
+
+
+@app.command()
+def upload(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="What to upload: recordings, models, pictures.")
+    ],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of these names.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print where they are as JSON.")] = False,
+) -> None:
+    """Upload files to the Nstrumenta project whose key is in NSTRUMENTA_API_KEY."""
+    from stinger.workflow.upload import required_uploader, upload_files
+
+    places = upload_files(files, required_uploader(), to_stderr(), overwrite=overwrite)
+    if json:
+        print_json([{"file": str(path), "uploaded": place} for path, place in zip(files, places, strict=True)])
+        return
+    print_table(["file", "uploaded to"], [[str(path), place] for path, place in zip(files, places, strict=True)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,12 @@ def magnetic_spectrogram(
             (building / name).parent.mkdir(parents=True, exist_ok=True)
             rows.append(_write(session, building / name, options, progress) | {"file": name})
     return rows
+
+
+def written_files(target: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """List what `magnetic_spectrogram` wrote: each file, and its labels where it has any."""
+    files = [target] if target.suffix else [target / row["file"] for row in rows]
+    return [path for file in files for path in (file, labels_path(file)) if path.is_file()]
 
 
 def choose_columns(session: Session, wanted: Sequence[str] | None) -> list[int]:
