@@ -31,11 +31,22 @@ _NAMES = {
 
 
 def train(
+    ctx: typer.Context,
+    recordings: Annotated[
+        list[Path] | None,
+        typer.Argument(help="For ast: labelled recordings, or folders or zips of them; default: --train-dir."),
+    ] = None,
     train_dir: Annotated[
         Path, typer.Option(help="Dataset written by `stinger explore` or by the Stinger's own exporter.")
     ] = Path("ml_out/train"),
     model: Annotated[
-        str, typer.Option(help="Family: logreg, ridge, mlp, rf, et, hgb, dt, xgb, torch-mlp or torch-cnn.")
+        str,
+        typer.Option(
+            "--model",
+            "--family",
+            help="Family: logreg, ridge, mlp, rf, et, hgb, dt, xgb, torch-mlp or torch-cnn; or ast, the Audio "
+            "Spectrogram Transformer.",
+        ),
     ] = "logreg",
     features: Annotated[
         str,
@@ -67,9 +78,46 @@ def train(
         int, typer.Option(help="Folds of the training part to choose the threshold on; 0 keeps 0.5.")
     ] = 5,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of fit, split, folds and intervals.")] = 1,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(help="ast: start from this name on the HuggingFace hub, folder or .model.tar.gz; default MIT's."),
+    ] = None,
+    from_scratch: Annotated[
+        str | None, typer.Option(help="ast: start from random weights instead: tiny, small or base.")
+    ] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="ast: 10 steps on few windows, into a folder of its own.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="ast: go on where an interrupted run stopped.")] = False,
+    steps: Annotated[int | None, typer.Option(help="ast: steps; default 300, from scratch 1500.")] = None,
+    batch: Annotated[int | None, typer.Option(help="ast: windows a step; default 2, from scratch 16.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="ast: default 5e-5, from scratch 1e-3.")] = None,
+    evaluate_every: Annotated[
+        int | None, typer.Option(help="ast: steps between looks at the validation part, and checkpoints.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="ast: stop after so many looks without an improvement; 0 never does.")
+    ] = None,
+    window_ms: Annotated[
+        float | None, typer.Option(help="ast: length of a window of recordings; default 3000.")
+    ] = None,
+    stride: Annotated[float | None, typer.Option(help="ast: step between windows, as a share of one.")] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="ast: channels to listen to, separated by commas; default the magnetometer.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="ast: processors to use; default 1.")] = None,
+    name: Annotated[str | None, typer.Option(help="ast: what the model is called.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print manifest and report as JSON.")] = False,
 ) -> None:
     """Train a model on a dataset and measure it on the windows held out."""
+    arguments = locals()
+    from stinger.cli.train_ast import FAMILY, refuse_foreign, train_ast
+
+    typed = {key: arguments[key] for key in ctx.params if _is_typed(ctx, key)}
+    refuse_foreign(model, typed)
+    if model == FAMILY:
+        train_ast(typed, as_json=json)
+        return
     from stinger.workflow.train import TrainOptions, family_options, run_training
 
     progress = to_stderr()
@@ -106,6 +154,11 @@ def train(
         typer.echo(f"report: {report}")
     if out is not None:
         typer.echo(f"model: {out}")
+
+
+def _is_typed(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _sizes(text: str | None) -> list[int] | None:
