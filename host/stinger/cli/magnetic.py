@@ -7,19 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
+from stinger.cli import magnetic_models
 from stinger.cli.output import print_json, print_table
 from stinger.workflow.progress import to_stderr
 
 app = typer.Typer(
-    help="Recordings of a distorted magnetic field: generate them, convert them, make spectrograms of them.",
+    help="Recordings of a distorted magnetic field: generate, convert, make spectrograms, classify.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
+app.command()(magnetic_models.classify)
+
 
 @app.callback()
 def options() -> None:
-    """Recordings of a distorted magnetic field: generate them, convert them, make spectrograms of them."""
+    """Recordings of a distorted magnetic field: generate, convert, make spectrograms, classify."""
 
 
 @app.command()
