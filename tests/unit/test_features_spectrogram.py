@@ -1,5 +1,6 @@
 """Spectrograms against the transformer's own feature extractor, and what they must refuse."""
 
+import json
 import warnings
 
 import numpy as np
@@ -12,7 +13,9 @@ from stinger.errors import InputError, UsageError
 from stinger.features.spectrogram import (
     AST,
     SpectrogramSpec,
+    band_at,
     check_input_values,
+    frames_of,
     input_values,
     log_mel,
     mel_filters,
@@ -51,7 +54,7 @@ def test_input_values_are_those_of_the_transformers_feature_extractor(rate_hz):
     assert ours.shape == (2, 1024, 128)
     assert ours.dtype == np.float32
     assert np.abs(ours - np.stack(theirs)).max() <= TOLERANCE
-    assert np.allclose(ours[:, -50:], AST.silence)  # 9 s of sound, 10.24 s of frames
+    assert np.allclose(ours[:, -50:], AST.padding)  # 9 s of sound, 10.24 s of frames
 
 
 @pytest.mark.parametrize("level", [1e-4, 1.0, 32768.0])
@@ -78,6 +81,8 @@ def test_time_comes_first_and_frequency_second():
     loud = made[600:890]
     assert (loud.argmax(axis=1) == loud.argmax(axis=1)[0]).all()
     assert (made[:440] == np.float32(np.log(AST.floor))).all()
+    assert (normalised(made)[:440] == AST.lowest).all()
+    assert loud.argmax(axis=1)[0] == int(band_at(2000))
 
 
 def test_channels_come_one_after_another():
@@ -185,3 +190,22 @@ def test_impossible_rates_are_refused(rate_hz):
 def test_an_impossible_spec_is_refused(fields):
     with pytest.raises(UsageError):
         SpectrogramSpec(**fields)
+
+
+def test_frames_are_counted_as_they_are_made():
+    assert (frames_of(9.0), frames_of(0.025), frames_of(0.024)) == (898, 1, 0)
+    for samples in (400, 559, 560, 12_345):
+        made = log_mel(np.random.default_rng(1).normal(size=samples))
+        assert np.flatnonzero(made.any(axis=1))[-1] + 1 == frames_of(samples / 16_000)
+
+
+def test_a_spec_comes_back_from_json():
+    spec = SpectrogramSpec(frames=7, hop_ms=2.5)
+    assert SpectrogramSpec.from_json(json.loads(json.dumps(spec.to_json())), "x.mcap") == spec
+
+
+@pytest.mark.parametrize("raw", [None, [], {}, {"frames": 3}, {**AST.to_json(), "x": 1}, {**AST.to_json(), "std": "4"}])
+def test_a_spec_that_is_none_is_one_line(raw):
+    with pytest.raises(InputError, match=r"^x\.mcap: ") as caught:
+        SpectrogramSpec.from_json(raw, "x.mcap")
+    assert "\n" not in str(caught.value)

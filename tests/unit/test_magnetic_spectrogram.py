@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -17,6 +18,7 @@ from stinger.sessions.mcap_format.spectrograms import read_spectrograms
 from stinger.sessions.options import ReadOptions
 from stinger.sessions.session import STINGER_CHANNELS, Session
 from stinger.sessions.stinger_log import write_bin
+from stinger.workflow import upload
 
 SMALL = ("--frames", 60, "--mel-bins", 16, "--sound-rate", 1000, "--frame-ms", 64, "--hop-ms", 32)
 SMALL_SPEC = SpectrogramSpec(sample_rate_hz=1000, frames=60, mel_bins=16, frame_ms=64, hop_ms=32)
@@ -41,6 +43,7 @@ def test_a_recording_becomes_what_the_transformer_takes(field, tmp_path):
     assert (row["windows"], row["shape"], row["channels"], row["rate_hz"]) == (3, [1024, 128], ["mx", "my", "mz"], 50.0)
     assert row["faults"] == []
     assert sum(row["labels"].values()) == 3
+    assert 20 < row["sounding_bands"] < 64
     back = read_spectrograms(tmp_path / "s.mcap", AST.shape)
     assert back.times_ns.tolist() == [2_980_000_000, 12_980_000_000, 22_980_000_000]
     [session] = mcap_format.read(field, ReadOptions())
@@ -49,6 +52,27 @@ def test_a_recording_becomes_what_the_transformer_takes(field, tmp_path):
     assert SpectrogramSpec.from_json(back.about["spec"], "s.mcap") == AST
     assert (back.about["source"], back.about["window_s"], back.about["step_s"]) == ("field.mcap", 3.0, 10.0)
     assert read_labels(labels_path(tmp_path / "s.mcap")) == read_labels(labels_path(field))
+
+
+def test_windows_have_the_label_that_they_lie_in(field, tmp_path):
+    """Segments of 5 s; a window that begins 4 s into one ends in the next."""
+    [row] = made(field, tmp_path / "s.mcap", *SMALL, "--step", 1, "--no-pictures")
+    events = [(event.start_us, event.end_us, event.label) for event in read_labels(labels_path(field))]
+    expected = {"no label": 0}
+    for start in range(0, 27_000_001, 1_000_000):
+        labels = [label for a, b, label in events if a <= start and start + 2_980_000 <= b]
+        expected[labels[0] if labels else "no label"] = expected.get(labels[0] if labels else "no label", 0) + 1
+    assert row["labels"] == expected
+    assert expected["no label"] == 10
+
+
+def test_uploading_sends_the_file_and_its_labels(field, tmp_path, monkeypatch):
+    sent = []
+    uploader = SimpleNamespace(upload=lambda path, name, overwrite: sent.append((path, name, overwrite)) or name)
+    monkeypatch.setattr(upload, "required_uploader", lambda: uploader)
+    made(field, tmp_path / "s.mcap", *SMALL, "--no-pictures", "--upload")
+    path = tmp_path / "s.mcap"
+    assert sent == [(path, "s.mcap", True), (labels_path(path), "s.labels.json", True)]
 
 
 def test_streaming_gives_the_same_bytes_and_so_does_another_run(field, tmp_path):

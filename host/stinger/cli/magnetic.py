@@ -202,11 +202,12 @@ def spectrogram(
             f"{row['rate_hz']:g}",
             f"{row['windows']:,}",
             " × ".join(map(str, row["shape"])),
+            str(row["sounding_bands"]),
             ", ".join(f"{count} {label}" for label, count in row["labels"].items()),
         ]
         for row in rows
     ]
-    print_table(["file", "channels", "Hz", "windows", "frames × bands", "labels"], table)
+    print_table(["file", "channels", "Hz", "windows", "frames × bands", "that sound", "labels"], table)
     for row in rows:
         for fault in row["faults"]:
             typer.echo(f"fault: {row['file']}: {fault}")

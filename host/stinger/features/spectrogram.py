@@ -127,9 +127,15 @@ class SpectrogramSpec:
         return self.frames, self.mel_bins
 
     @property
-    def silence(self) -> float:
-        """What a frame beyond the end of the sound has for a value: a logarithm of 0, normalised."""
+    def padding(self) -> float:
+        """What frames beyond the end of the sound have for values: a logarithm of 0, normalised."""
         return -self.mean / (2 * self.std)
+
+    @property
+    def lowest(self) -> np.float32:
+        """Value of a band that is silent in a frame: the logarithm of the floor, normalised."""
+        silent = np.full((1, 1), np.log(self.floor), dtype=np.float32)
+        return np.float32(normalised(cast(Spectrogram, silent), self)[0, 0])
 
     def to_json(self) -> dict[str, int | float]:
         """Return the fields in plain JSON values."""

@@ -190,7 +190,10 @@ def _write(session: Session, path: Path, options: SpectrogramOptions, progress: 
     progress.step(f"{session.name}: {len(start)} windows of {window} samples, {step} apart")
     draw = _pictures(session, columns, start, options)
     with open_spectrograms(path, about) as writer, progress.bar("windows") as show:
+        sounding = np.zeros(spec.mel_bins, dtype=np.bool_)
+        frames = frames_of(window * session.period_us / 1e6 * len(columns), spec)
         for one in _spectrograms(session, columns, options):
+            sounding |= (one.values[:frames] > spec.lowest).any(axis=0)
             writer.add((one.end_us + shift_us) * 1000, one.values, None if draw is None else draw.png(one.values))
             show(writer.count, len(start))
     if labels:
@@ -205,6 +208,7 @@ def _write(session: Session, path: Path, options: SpectrogramOptions, progress: 
         "window_samples": window,
         "step_samples": step,
         "shape": list(spec.shape),
+        "sounding_bands": int(sounding.sum()),
         "labels": dict(sorted(named.items())),
         "bytes": path.stat().st_size,
         "faults": [*session.faults, *_faults(session, len(columns), options, shift_us)],
