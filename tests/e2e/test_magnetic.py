@@ -7,14 +7,21 @@ import re
 import shlex
 from pathlib import Path
 
+import matplotlib.image
+import numpy as np
 import pytest
 
+from stinger.sessions.mcap_format.spectrograms import read_spectrograms
+
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "magnetic.md"
+PICTURE = DOCUMENT.parent / "images" / "spectrogram.png"
 NINE = ["mx", "my", "mz", "ax", "ay", "az", "gx", "gy", "gz"]
 
 
-def commands() -> list[list[str]]:
-    [block] = re.findall(r"^```sh\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+def commands(verb: str = "explore") -> list[list[str]]:
+    """The commands of the block in which a verb appears."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    [block] = [block for block in blocks if re.search(rf"^stinger (magnetic )?{verb} ", block, re.MULTILINE)]
     lines = [shlex.split(line) for line in block.splitlines()]
     assert all(line[0] == "stinger" for line in lines)
     return [line[1:] for line in lines]
@@ -69,6 +76,24 @@ def test_the_figures_hold(call):
     by_recording, by_segment, _ = measured["default"]
     assert by_recording == pytest.approx(0.88, abs=0.036)
     assert by_segment == pytest.approx(by_recording, abs=0.03)
+
+
+def test_a_recording_becomes_spectrograms(call):
+    generate, spectrogram, again = commands("spectrogram")
+    call(*generate)
+    [row] = call(*spectrogram, "--json").json
+    assert (row["windows"], row["labels"]) == (12, {"high": 4, "low": 4, "none": 4})
+    assert f"{row['sounding_bands']} bands ever sound" in " ".join(DOCUMENT.read_text().split())
+    [streamed] = call(*again).json
+    assert streamed | {"file": row["file"]} == row
+    written = [(call.cwd / one["file"]).read_bytes() for one in (row, streamed)]
+    assert written[0] == written[1]
+    read = read_spectrograms(call.cwd / row["file"], (1024, 128))
+    assert len(read) == 12
+    # The picture in the document is this command's; another matplotlib may draw another letter.
+    ours, shown = (matplotlib.image.imread(path) for path in (call.cwd / "walk.png", PICTURE))
+    assert ours.shape == shown.shape
+    assert np.abs(ours - shown).mean() < 0.02
 
 
 def test_the_plan_in_the_document(call):
