@@ -72,6 +72,7 @@ def test_uploading_sends_the_file_and_its_labels(field, tmp_path, monkeypatch):
     monkeypatch.setattr(upload, "required_uploader", lambda: uploader)
     made(field, tmp_path / "s.mcap", *SMALL, "--no-pictures", "--upload")
     path = tmp_path / "s.mcap"
+    assert not (tmp_path / "s.experiment.json").exists()
     assert sent == [(path, "s.mcap", True), (labels_path(path), "s.labels.json", True)]
 
 
@@ -173,6 +174,13 @@ def test_of_several_recordings_in_a_file_the_one_with_the_channels(tmp_path):
 
 def mcap_channels(*names):
     return tuple(type(STINGER_CHANNELS[0])(name, "earth field", 1 / 8192) for name in names)
+
+
+def test_labels_of_an_earlier_file_do_not_stay(field, tmp_path):
+    write_bin(blaster(), tmp_path / "b.bin")
+    for source in (field, tmp_path / "b.bin"):
+        made(source, tmp_path / "s.mcap", *SMALL, "--no-pictures")
+    assert read_labels(labels_path(tmp_path / "s.mcap")) == []
 
 
 def test_times_below_zero_are_moved_and_said(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from cli_in_process import run
 
 from stinger.errors import InputError, LinkError, UsageError
+from stinger.workflow import upload
 from stinger.workflow.progress import Progress
 from stinger.workflow.upload import KEY, Nstrumenta, nstrumenta, upload_files, uploader_from_environment
 
@@ -106,6 +107,30 @@ def test_without_a_key_there_is_no_uploader_and_nothing_is_sent(file, monkeypatc
     assert line == f"stinger: uploading needs the environment variable {KEY}; set it, or leave uploading out"
     code, _, [line] = run("magnetic", "spectrogram", file, "--out", "s.mcap", "--upload")
     assert (code, KEY in line) == (2, True)
+
+
+@pytest.mark.parametrize("verb", ["generate", "convert", "spectrogram"])
+def test_verbs_upload_what_they_made_and_nothing_without_a_key(tmp_path, monkeypatch, verb):
+    log = [{"ts": 10**4 * i, "type": "MAG_AUTOCAL", "values": [1, 2, 3]} for i in range(400)]
+    (tmp_path / "log.json").write_text(json.dumps({"deviceModel": "p", "userLabel": "1", "data": log}))
+    arguments = {
+        "generate": ("--out", tmp_path / "out.mcap", "--duration", 3, "--recordings", 1),
+        "convert": (tmp_path / "log.json", tmp_path / "out.mcap"),
+        "spectrogram": (tmp_path / "log.json", "--out", tmp_path / "out.mcap", "--no-pictures", "--frames", 900),
+    }[verb]
+    monkeypatch.delenv(KEY, raising=False)
+    code, _, [line] = run("magnetic", verb, *arguments, "--upload")
+    assert (code, KEY in line) == (2, True)
+    assert not (tmp_path / "out.mcap").exists()
+    client = Remembered()
+    monkeypatch.setattr(upload, "required_uploader", lambda: client)
+    assert run("magnetic", verb, *arguments)[0] == 0
+    assert client.files == []
+    assert run("magnetic", verb, *arguments, "--upload")[0] == 0
+    made = ["out.mcap", "out.labels.json", *(["out.experiment.json"] if verb != "spectrogram" else [])]
+    assert [(name, content, replaced) for name, content, replaced in client.files] == [
+        (name, (tmp_path / name).read_bytes(), True) for name in made
+    ]
 
 
 class Remembered:

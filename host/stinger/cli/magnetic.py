@@ -56,6 +56,9 @@ def generate(
         bool, typer.Option("--reference-timing", help="Let segments overshoot by a sample, as earlier generators do.")
     ] = False,
     save_plan: Annotated[Path | None, typer.Option(help="Also write the plan of the first recording here.")] = None,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Then upload it, as `stinger magnetic upload` does.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Generate recordings of a device that is turned in a distorted field: MCAP, labels and experiment."""
@@ -64,6 +67,7 @@ def generate(
     from stinger.errors import UsageError
     from stinger.synth.imperfections import Imperfections
     from stinger.workflow.magnetic import GenerateOptions, Pattern, magnetic_generate
+    from stinger.workflow.upload import made_files, required_uploader, upload_files
 
     given = locals()
     chosen = {"duration_s": duration, "sample_rate_hz": sample_rate, "distortion": distortion, "name": pattern}
@@ -80,7 +84,10 @@ def generate(
         reference_timing=reference_timing,
         save_plan=save_plan,
     )
+    uploader = required_uploader() if upload else None
     rows = magnetic_generate(wanted, to_stderr())
+    if uploader is not None:
+        upload_files(made_files(out, rows), uploader, to_stderr(), overwrite=True)
     if json:
         print_json(rows)
         return
@@ -110,12 +117,19 @@ def convert(
     rate: Annotated[
         float | None, typer.Option(help="Put the sensors on one clock of so many Hz; default: each keeps its own.")
     ] = None,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Then upload it, as `stinger magnetic upload` does.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
     """Convert a phone's sensor logs to MCAP with labels and experiment."""
     from stinger.workflow.magnetic import ConvertOptions, magnetic_convert
+    from stinger.workflow.upload import made_files, required_uploader, upload_files
 
+    uploader = required_uploader() if upload else None
     rows = magnetic_convert(source, target, ConvertOptions(level=level, rate_hz=rate), to_stderr())
+    if uploader is not None:
+        upload_files(made_files(target, rows), uploader, to_stderr(), overwrite=True)
     if json:
         print_json(rows)
         return
@@ -165,8 +179,8 @@ def spectrogram(
     from stinger.features.spectrogram import SpectrogramSpec
     from stinger.sessions.options import options_from_flags
     from stinger.windows.regular import RegularWindows
-    from stinger.workflow.spectrogram import SpectrogramOptions, magnetic_spectrogram, written_files
-    from stinger.workflow.upload import required_uploader, upload_files
+    from stinger.workflow.spectrogram import SpectrogramOptions, magnetic_spectrogram
+    from stinger.workflow.upload import made_files, required_uploader, upload_files
 
     spec = SpectrogramSpec(
         sample_rate_hz=sound_rate,
@@ -191,7 +205,7 @@ def spectrogram(
     uploader = required_uploader() if upload else None
     rows = magnetic_spectrogram(source, out, options, to_stderr())
     if uploader is not None:
-        upload_files(written_files(out, rows), uploader, to_stderr(), overwrite=True)
+        upload_files(made_files(out, rows), uploader, to_stderr(), overwrite=True)
     if json:
         print_json(rows)
         return

@@ -19,6 +19,7 @@ from stinger.features.spectrogram import AST, Spectrogram, SpectrogramSpec, band
 from stinger.plots.style import MUTED, STYLE, colour, figure
 
 _COLOURS = "viridis"
+_SECONDS = "seconds; each channel has {:g}"
 _TICKS_HZ = (1, 2, 5, 10, 20, 50, 100, 200, 300, 500, 700, 1000, 2000, 4000, 8000, 16_000, 32_000)
 #: Share of the height between two ticks at least, so that their numbers do not touch.
 _APART = 0.07
@@ -84,7 +85,7 @@ class WindowPictures:
             FigureCanvasAgg(self._figure)
             axes = self._figure.add_axes((0.085, 0.16, 0.9, 0.72))
             self._image = draw_spectrogram(axes, np.zeros(layout.spec.shape, np.float32), layout)
-            axes.set_xlabel(f"seconds; each channel has {layout.window_s:g}")
+            axes.set_xlabel(_SECONDS.format(round(layout.window_s, 3)))
             axes.set_ylabel("Hz, mel scale")
         self._layout = layout
 
@@ -151,7 +152,7 @@ def plot_windows(
             _channels(above, layout, below.get_xlim()[1], line=MUTED)
             for text in list(below.texts):
                 text.remove()
-            below.set_xlabel(f"seconds; each channel has {layout.window_s:g}")
+            below.set_xlabel(_SECONDS.format(round(layout.window_s, 3)))
         grid[0, 0].set_ylabel(unit)
         grid[1, 0].set_ylabel("Hz, mel scale")
         if image is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,6 @@ def magnetic_spectrogram(
     return rows
 
 
-def written_files(target: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """List what `magnetic_spectrogram` wrote: each file, and its labels where it has any."""
-    files = [target] if target.suffix else [target / row["file"] for row in rows]
-    return [path for file in files for path in (file, labels_path(file)) if path.is_file()]
-
-
 def choose_columns(session: Session, wanted: Sequence[str] | None) -> list[int]:
     """Return the columns of wanted topics and channels, in that order; see `SpectrogramOptions`.
 
@@ -196,7 +190,8 @@ def _write(session: Session, path: Path, options: SpectrogramOptions, progress: 
             sounding |= (one.values[:frames] > spec.lowest).any(axis=0)
             writer.add((one.end_us + shift_us) * 1000, one.values, None if draw is None else draw.png(one.values))
             show(writer.count, len(start))
-    if labels:
+    # Labels of an earlier file of this name would be taken for this one's.
+    if labels or labels_path(path).exists():
         write_labels(labels, labels_path(path))
     named = Counter(label or "no label" for label in window_labels(session, start, window))
     return {

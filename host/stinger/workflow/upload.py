@@ -23,6 +23,8 @@ from typing import IO, Any, Protocol
 from urllib.parse import urlsplit
 
 from stinger.errors import InputError, LinkError, UsageError
+from stinger.sessions.mcap_format.experiment import experiment_path
+from stinger.sessions.mcap_format.labels import labels_path
 from stinger.workflow.progress import Progress
 
 KEY = "NSTRUMENTA_API_KEY"
@@ -106,6 +108,17 @@ def upload_files(
         progress.step(f"uploading {path.name} ({path.stat().st_size / 1e6:.1f} MB)")
         places.append(uploader.upload(path, path.name, overwrite=overwrite))
     return places
+
+
+def made_files(target: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """List what a verb made: each ``file`` of its rows, and what lies beside it, labels and experiment.
+
+    Args:
+        target: The file, or the directory they are in.
+        rows: The verb's summary.
+    """
+    files = [target] if target.suffix else [target / str(row["file"]) for row in rows]
+    return [path for file in files for path in (file, labels_path(file), experiment_path(file)) if path.is_file()]
 
 
 def nstrumenta(key: str) -> Nstrumenta:

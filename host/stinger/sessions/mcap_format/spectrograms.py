@@ -150,18 +150,19 @@ def read_spectrograms(path: Path, shape: tuple[int, int] | None = None) -> Spect
     """
     reading = _Reading(path.name, shape)
     times: list[int] = []
-    arrays: list[NDArray[np.float32]] = []
+    arrays: dict[int, NDArray[np.float32]] = {}
     size = 0
     for _, time_ns, message in json_messages(path, (ARRAYS,), reading.describe):
-        arrays.append(reading.array(message))
+        array = arrays[len(times)] = reading.array(message)
         times.append(time_ns)
-        size += arrays[-1].nbytes
+        size += array.nbytes
         if size > MAX_VALUES_BYTES:
             raise InputError(f"{path.name}: more than {MAX_VALUES_BYTES >> 20} MiB of spectrograms; split the file")
     order = np.argsort(np.array(times, dtype=np.int64), kind="stable")
     values = np.empty((len(arrays), *reading.shape), dtype=np.float32)
     for place, index in enumerate(order.tolist()):
-        values[place] = arrays[index]
+        # Let go at once: a large file must not be in memory twice.
+        values[place] = arrays.pop(index)
     times_ns = np.array(times, dtype=np.int64)[order]
     return Spectrograms(path.name, times_ns, values, reading.about, reading.turned)
 
