@@ -268,7 +268,7 @@ def _nobody(original):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--from-scratch", "huge"], 2, "--from-scratch 'huge' is unknown; choose tiny, small, base"),
+        (["--from-scratch", "huge"], 2, "size 'huge' is unknown; choose tiny, small, base"),
         (["--from-scratch", "tiny", "--pretrained", "x"], 2, "choose one"),
         (["--pretrained", "nowhere"], 3, "--pretrained nowhere: no such folder or file"),
         (["--pretrained", "."], 3, "config.json: it does not exist"),

@@ -18,6 +18,8 @@ app = typer.Typer(
 )
 
 app.command()(magnetic_models.classify)
+app.command()(magnetic_models.dataset)
+app.command("soft-labels")(magnetic_models.soft_labels)
 
 
 @app.callback()

@@ -60,6 +60,64 @@ def classify(
             typer.echo(f"{what}: {path}")
 
 
+def dataset(
+    recordings: Annotated[
+        list[Path], typer.Argument(help="Labelled recordings, or folders or zips of them; or a dataset of windows.")
+    ],
+    out: Annotated[Path, typer.Option(help="The dataset's folder.")],
+    window: Annotated[float | None, typer.Option(help="Length of a window in seconds; default 3.")] = None,
+    stride: Annotated[
+        float | None, typer.Option(help="Step between windows, as a share of one; default a third.")
+    ] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Channels, separated by commas; default the magnetometer.")
+    ] = None,
+    size: Annotated[
+        str, typer.Option(help="Spectrograms as this transformer sees them: base (as published), small or tiny.")
+    ] = "base",
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Write labelled windows with their spectrograms as a HuggingFace dataset, to train on here or elsewhere."""
+    from stinger.workflow.transformer_inputs import DatasetOptions, magnetic_dataset
+
+    options = DatasetOptions(
+        recordings,
+        out,
+        window_s=window,
+        stride=stride,
+        channels=None if channels is None else tuple(part.strip() for part in channels.split(",")),
+        size=size,
+    )
+    summary = magnetic_dataset(options, to_stderr())
+    if json:
+        print_json(summary)
+        return
+    rows = [[name, f"{count:,}"] for name, count in summary["windows"].items()]
+    print_table(["label", "windows"], rows)
+    typer.echo("")
+    typer.echo(
+        f"dataset: {out}, {summary['recordings']} recordings, spectrograms of {' × '.join(map(str, summary['shape']))}"
+    )
+
+
+def soft_labels(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Teachers; of several the mean is taken.")],
+    out: Annotated[Path, typer.Option(help="Where to write them: a .npz file.")],
+    train_dir: Annotated[
+        Path, typer.Option(help="Dataset written by `stinger explore`, its windows as long as the teachers'.")
+    ] = Path("ml_out/train"),
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Processors that a transformer may use.")] = 1,
+) -> None:
+    """Write what models say of a dataset's windows, for a smaller model to learn from."""
+    from stinger.workflow.soften import SoftenOptions, soften
+
+    result = soften(SoftenOptions(models, train_dir, out, threads), to_stderr())
+    typer.echo(f"{len(result.labels):,} windows of {', '.join(result.labels.classes)}: {out}")
+    typer.echo(f"right: {result.right:.3f}, of the windows held out {result.held_out_right:.3f}")
+    for note in result.notes:
+        typer.echo(f"note: {note}")
+
+
 def _print(result: ClassifyResult) -> None:
     rows = [
         [

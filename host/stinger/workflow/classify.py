@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from stinger.errors import InputError, StingerError, UsageError
 from stinger.evaluation.metrics import confusion
 from stinger.files import write_text
-from stinger.models.ast.model import AstModel, found_in
+from stinger.models.ast.model import AstModel
 from stinger.models.spec import TrainedModel
-from stinger.models.store import load_model
 from stinger.sessions.mcap_format.classifications import write_classifications
 from stinger.sessions.options import ReadOptions
 from stinger.sessions.read import read_sessions
@@ -35,6 +34,7 @@ from stinger.windows.labelled import label_events
 from stinger.windows.regular import RegularWindows, physical_windows
 from stinger.workflow.prediction_scores import for_model
 from stinger.workflow.progress import Progress
+from stinger.workflow.soften import load_any
 from stinger.workflow.spectrogram import window_labels
 
 SUFFIX = ".mcap"
@@ -254,12 +254,8 @@ def classify(options: ClassifyOptions, progress: Progress | None = None) -> Clas
 
 
 def _load(options: ClassifyOptions) -> _Classifier:
-    path = options.model
-    if path.is_file() or (path.is_dir() and found_in(path) is not None):
-        return _Transformer(AstModel.load(path, threads=options.threads))
-    if not path.is_dir():
-        raise InputError(f"{path} does not exist; give a model that `stinger train` wrote")
-    return _Compact(load_model(path))
+    model = load_any(options.model, threads=options.threads)
+    return _Transformer(model) if isinstance(model, AstModel) else _Compact(model)
 
 
 def _chosen(

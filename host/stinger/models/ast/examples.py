@@ -285,7 +285,7 @@ def examples_of_sessions(
     if not 0 < sum(sizes) <= MAX_EXAMPLES:
         raise InputError(
             f"{sum(sizes):,} labelled windows of {window_s:g} s in {len(sessions)} recordings, 1 to {MAX_EXAMPLES:,} "
-            "can be learnt from; choose another --window-ms or --stride"
+            "can be learnt from; choose another window or stride"
         )
     first = np.cumsum([0, *(cut.groups for cut in cuts)])
     starts = [session.t_us[cut.start] * 1000 for session, cut in zip(sessions, cuts, strict=True)]

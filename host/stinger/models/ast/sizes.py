@@ -112,7 +112,7 @@ def size(name: str) -> Size:
         UsageError: There is no such size.
     """
     if name not in SIZES:
-        raise UsageError(f"--from-scratch {name!r} is unknown; choose {', '.join(SIZES)}")
+        raise UsageError(f"size {name!r} is unknown; choose {', '.join(SIZES)}")
     return SIZES[name]
 
 
