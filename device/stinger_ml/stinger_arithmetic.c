@@ -89,3 +89,26 @@ uint32_t stinger_inverse(uint32_t d) {
     uint32_t high = stinger_quotient(0xFFFFu, d), rest = 0xFFFFu - high * d;
     return (high << 16) + stinger_quotient((rest << 16) + 0xFFFFu, d);
 }
+
+#if STINGER_WITH_INVARIANT || STINGER_WITH_MAGNETIC
+uint32_t stinger_wide_quotient(uint64_t x, uint64_t d) {
+    uint32_t q = 0;
+    d <<= 16;
+    if (x >= d)
+        return 0xFFFFu;
+    for (unsigned i = 0; i < 16u; i++) {
+        x <<= 1;
+        q <<= 1;
+        if (x >= d) {
+            x -= d;
+            q++;
+        }
+    }
+    return q;
+}
+
+uint32_t stinger_ratio(uint64_t p, uint64_t q, uint32_t otherwise) {
+    uint32_t r = q == 0 ? otherwise : stinger_wide_quotient((p << 11) + q, q << 1);
+    return r > 32767u ? 32767u : r;
+}
+#endif

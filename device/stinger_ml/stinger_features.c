@@ -15,11 +15,54 @@
 #define OPAQUE(x) (void)0
 #endif
 
-#if STINGER_WITH_SUMMARY
+#if STINGER_WITH_SUMMARY || STINGER_WITH_MAGNETIC
 
 static uint32_t magnitude(int32_t x) {
     return (uint32_t)(x < 0 ? -x : x);
 }
+
+uint32_t stinger_std_halves(const stinger_stream *s, const stinger_running *r) {
+    /* N * squares - sum^2 = high * 2^22 + low: N * squares is below 2^52, |sum| below 2^26. */
+    const uint32_t mask = (UINT32_C(1) << 22) - 1u;
+    uint32_t n = stinger_window(s), q_low = (uint32_t)r->squares, size = magnitude(r->sum);
+    uint32_t a = size >> 11, b = size & 0x7FFu, product = n * (q_low & mask);
+    uint32_t high = n * ((uint32_t)(r->squares >> 32) << 10 | q_low >> 22) + (product >> 22);
+    uint32_t low = product & mask;
+    high -= a * a + ((a * b) >> 10);
+    low -= (((a * b) & 0x3FFu) << 12) + b * b; /* may be negative */
+    uint32_t spread = (high << 22) + low;      /* modulo 2^32 */
+
+    unsigned down = 14, shift = 0;
+    uint32_t head = spread;
+    if (high >= 1024u) {
+        head = (high << 2) + (uint32_t)((int32_t)low >> 20);
+        down = 4;
+    }
+    if (head == 0)
+        return 0;
+    for (; head >> 24 == 0; head <<= 8)
+        shift += 4;
+    for (; head >> 30 == 0; head <<= 2)
+        shift++;
+    /* Both factors are rounded down: h is never too large, and at most 8 too small. */
+    uint32_t h = (stinger_root_below(head) * stinger_scaled(s)) >> down >> (stinger_bits(s) + shift);
+    uint32_t square_n = n * n;
+    /* What (h * n)^2 leaves of the spread is below 9 * 2^17 * n^2. */
+#if STINGER_MAX_WINDOW <= 60
+    uint32_t rest = (spread << 2) - h * n * (h * n), step = (2u * h + 1u) * square_n;
+#else
+    uint64_t whole = ((uint64_t)high << 22) + (uint64_t)(int64_t)(int32_t)low;
+    uint64_t rest = (whole << 2) - stinger_multiply(h * n, h * n), step = stinger_multiply(2u * h + 1u, square_n);
+#endif
+    for (; rest >= step; h++) {
+        rest -= step;
+        step += 2u * square_n;
+    }
+    return h;
+}
+#endif
+
+#if STINGER_WITH_SUMMARY
 
 static uint32_t square(int32_t x) {
     return (uint32_t)(x * x);
@@ -151,47 +194,6 @@ static void put_mean_sizes(const stinger_stream *s, int16_t *feature, uint32_t c
         *feature++ = stinger_limit(divided(2u * r->absolute + by.d / 2u, by));
 }
 
-/* floor(2 * sqrt(N * squares - sum^2) / N): the standard deviation in half counts, at most 65535. */
-static uint32_t std_halves(const stinger_stream *s, const stinger_running *r) {
-    /* N * squares - sum^2 = high * 2^22 + low: N * squares is below 2^52, |sum| below 2^26. */
-    const uint32_t mask = (UINT32_C(1) << 22) - 1u;
-    uint32_t n = stinger_window(s), q_low = (uint32_t)r->squares, size = magnitude(r->sum);
-    uint32_t a = size >> 11, b = size & 0x7FFu, product = n * (q_low & mask);
-    uint32_t high = n * ((uint32_t)(r->squares >> 32) << 10 | q_low >> 22) + (product >> 22);
-    uint32_t low = product & mask;
-    high -= a * a + ((a * b) >> 10);
-    low -= (((a * b) & 0x3FFu) << 12) + b * b; /* may be negative */
-    uint32_t spread = (high << 22) + low;      /* modulo 2^32 */
-
-    unsigned down = 14, shift = 0;
-    uint32_t head = spread;
-    if (high >= 1024u) {
-        head = (high << 2) + (uint32_t)((int32_t)low >> 20);
-        down = 4;
-    }
-    if (head == 0)
-        return 0;
-    for (; head >> 24 == 0; head <<= 8)
-        shift += 4;
-    for (; head >> 30 == 0; head <<= 2)
-        shift++;
-    /* Both factors are rounded down: h is never too large, and at most 8 too small. */
-    uint32_t h = (stinger_root_below(head) * stinger_scaled(s)) >> down >> (stinger_bits(s) + shift);
-    uint32_t square_n = n * n;
-    /* What (h * n)^2 leaves of the spread is below 9 * 2^17 * n^2. */
-#if STINGER_MAX_WINDOW <= 60
-    uint32_t rest = (spread << 2) - h * n * (h * n), step = (2u * h + 1u) * square_n;
-#else
-    uint64_t whole = ((uint64_t)high << 22) + (uint64_t)(int64_t)(int32_t)low;
-    uint64_t rest = (whole << 2) - stinger_multiply(h * n, h * n), step = stinger_multiply(2u * h + 1u, square_n);
-#endif
-    for (; rest >= step; h++) {
-        rest -= step;
-        step += 2u * square_n;
-    }
-    return h;
-}
-
 static void summary(const stinger_stream *s, int16_t *feature) {
     const stinger_model *m = s->model;
     uint32_t channels = stinger_channels(s), signal = 0;
@@ -199,7 +201,7 @@ static void summary(const stinger_stream *s, int16_t *feature) {
     put_means(s, feature, channels);
     feature += channels;
     for (const stinger_running *r = s->channel, *end = r + channels; r != end; r++, feature++) {
-        feature[0] = stinger_limit((std_halves(s, r) + 1u) >> 1);
+        feature[0] = stinger_limit((stinger_std_halves(s, r) + 1u) >> 1);
         feature[channels] = max_of(s, tail, signal++, 0);
     }
     feature += channels;
@@ -210,8 +212,8 @@ static void summary(const stinger_stream *s, int16_t *feature) {
     }
     for (const stinger_running *r = s->triad, *end = r + s->model->triad_count; r != end; r++, feature += 3) {
         feature[0] = stinger_limit(divided((uint32_t)r->sum + stinger_window(s), divisor_of(s)));
-        /* isqrt(V / N^2) is half of std_halves rounded down; then to units of two counts, rounded. */
-        feature[1] = stinger_limit(((std_halves(s, r) >> 1) + 1u) >> 1);
+        /* isqrt(V / N^2) is half of that rounded down; then to units of two counts, rounded. */
+        feature[1] = stinger_limit(((stinger_std_halves(s, r) >> 1) + 1u) >> 1);
         feature[2] = max_of(s, tail, signal++, 1);
     }
 #if STINGER_WITH_COUPLED
@@ -225,6 +227,12 @@ void stinger_features_add(stinger_stream *s, const int16_t *sample, uint16_t at,
 #if STINGER_WITH_INVARIANT
     if (stinger_is_invariant(s->model)) {
         stinger_invariant_add(s, sample, at, full);
+        return;
+    }
+#endif
+#if STINGER_WITH_MAGNETIC
+    if (s->model->feature_set == STINGER_MAGNETIC) {
+        stinger_magnetic_add(s, sample, at, full);
         return;
     }
 #endif
@@ -243,6 +251,12 @@ void stinger_features(const stinger_stream *s, int16_t *feature) {
 #if STINGER_WITH_INVARIANT
     if (stinger_is_invariant(s->model)) {
         stinger_invariant(s, feature);
+        return;
+    }
+#endif
+#if STINGER_WITH_MAGNETIC
+    if (s->model->feature_set == STINGER_MAGNETIC) {
+        stinger_magnetic(s, feature);
         return;
     }
 #endif

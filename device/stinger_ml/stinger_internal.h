@@ -47,6 +47,13 @@ void stinger_invariant(const stinger_stream *stream, int16_t *feature);
 void stinger_invariant_add(stinger_stream *stream, const int16_t *sample, uint16_t at, bool full);
 void stinger_invariant_init(stinger_stream *stream);
 void stinger_invariant_clear(stinger_stream *stream);
+
+/* The same for `magnetic`. */
+void stinger_magnetic(const stinger_stream *stream, int16_t *feature);
+void stinger_magnetic_add(stinger_stream *stream, const int16_t *sample, uint16_t at, bool full);
+void stinger_magnetic_init(stinger_stream *stream);
+void stinger_magnetic_clear(stinger_stream *stream);
+
 /* The same for `flatten`: the window as it is, and of the sums only those that the policy's gate needs. */
 void stinger_flatten(const stinger_stream *stream, int16_t *feature);
 void stinger_flatten_add(stinger_stream *stream, const int16_t *sample, uint16_t at, bool full);
@@ -73,6 +80,13 @@ uint32_t stinger_quotient(uint32_t x, uint32_t d);
 uint32_t stinger_inverse(uint32_t d);
 /* floor(x / d) for d below 2^16 and its inverse. */
 uint32_t stinger_divide(uint32_t x, uint32_t d, uint32_t reciprocal);
+
+/* floor(x / d) for d < 2^42, at most 65535. */
+uint32_t stinger_wide_quotient(uint64_t x, uint64_t d);
+/* ratio of stinger.features.arithmetic, at most 32767: p < 2^45, q < 2^41. */
+uint32_t stinger_ratio(uint64_t p, uint64_t q, uint32_t otherwise);
+/* floor(2 * sqrt(N * squares - sum^2) / N): the standard deviation in half counts, at most 65535. */
+uint32_t stinger_std_halves(const stinger_stream *stream, const stinger_running *running);
 
 /* At most 32767. */
 static inline int16_t stinger_limit(uint32_t x) {

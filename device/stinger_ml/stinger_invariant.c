@@ -210,25 +210,8 @@ static uint32_t fine_std(const stinger_sums *sums, const stinger_length *l) {
     return root_over(spread(sums, l->n) << 12, l);
 }
 
-/* x // d for d below 2^42, at most 65535. */
-static uint32_t quotient(uint64_t x, uint64_t d) {
-    uint32_t q = 0;
-    d <<= 16;
-    if (x >= d)
-        return 0xFFFFu;
-    for (unsigned i = 0; i < 16u; i++) {
-        x <<= 1;
-        q <<= 1;
-        if (x >= d) {
-            x -= d;
-            q++;
-        }
-    }
-    return q;
-}
-
 static int16_t ratio(uint64_t p, uint64_t q, uint32_t otherwise) {
-    return stinger_limit(q == 0 ? otherwise : quotient((p << 11) + q, q << 1));
+    return (int16_t)stinger_ratio(p, q, otherwise);
 }
 
 /* How often h changes from below its mean to the mean or above it, or back. */
@@ -286,7 +269,7 @@ void stinger_invariant(const stinger_stream *s, int16_t *feature) {
     /* Moved up by 32768 to divide what is not negative. */
     uint64_t rise = stinger_multiply((uint32_t)second_w.sum, first->n) + ((uint64_t)both << 16) + both;
     rise -= stinger_multiply(sum_first, second->n);
-    *feature++ = (int16_t)((int32_t)quotient(rise, 2u * both) - 32768);
+    *feature++ = (int16_t)((int32_t)stinger_wide_quotient(rise, 2u * both) - 32768);
     *feature++ =
         ratio(stinger_multiply(sum_h - v->first_h, first->n - 1u), stinger_multiply(v->first_h, second->n), ONE);
     *feature++ = ratio(fine_std(&second_w, second), fine_std(&v->first_w, first), ONE);

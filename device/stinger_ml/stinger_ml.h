@@ -77,6 +77,9 @@ extern "C" {
 #ifndef STINGER_WITH_INVARIANT
 #define STINGER_WITH_INVARIANT (STINGER_MAX_TRIADS >= 2) /* invariant and invariant_rich */
 #endif
+#ifndef STINGER_WITH_MAGNETIC
+#define STINGER_WITH_MAGNETIC (STINGER_MAX_TRIADS >= 3) /* the feature set of that name */
+#endif
 #ifndef STINGER_WITH_SUMMARY
 #define STINGER_WITH_SUMMARY 1 /* summary, rich and what contains it */
 #endif
@@ -86,6 +89,7 @@ extern "C" {
 #define STINGER_COUPLED_FEATURES 36 /* beyond those of rich */
 #define STINGER_INVARIANT_FEATURES 16
 #define STINGER_INVARIANT_RICH_FEATURES 22 /* fewer than rich has of the six channels that both need */
+#define STINGER_MAGNETIC_FEATURES 13 /* fewer than rich has of the nine channels that both need */
 #define STINGER_MAX_STATISTICS                                                                                         \
     (4 * STINGER_MAX_CHANNELS + 3 * STINGER_MAX_TRIADS + (STINGER_WITH_COUPLED ? STINGER_COUPLED_FEATURES : 0))
 #define STINGER_MAX_FLATTEN (STINGER_WITH_FLATTEN ? STINGER_MAX_WINDOW * STINGER_MAX_CHANNELS : 0)
@@ -101,7 +105,8 @@ typedef enum {
     STINGER_COUPLED = 2,
     STINGER_INVARIANT = 3,
     STINGER_INVARIANT_RICH = 4,
-    STINGER_FLATTEN = 5
+    STINGER_FLATTEN = 5,
+    STINGER_MAGNETIC = 6
 } stinger_feature_set;
 
 /* Input scaling of one feature: z = limit(((feature * scale) + offset) >> shift), limit = +-32767. */
@@ -267,17 +272,17 @@ typedef struct {
     uint32_t absolute;
 } stinger_running;
 
-#if STINGER_WITH_INVARIANT
-typedef struct {
-    uint64_t squares;
-    int32_t sum;
-} stinger_sums;
-
 /* A number of values, and what stinger_divide takes to divide by twice that. */
 typedef struct {
     uint32_t n;
     uint32_t reciprocal;
 } stinger_length;
+
+#if STINGER_WITH_INVARIANT
+typedef struct {
+    uint64_t squares;
+    int32_t sum;
+} stinger_sums;
 
 /* The largest of some values, and samples since it came in. */
 typedef struct {
@@ -296,12 +301,27 @@ typedef struct {
 } stinger_invariant_state;
 #endif
 
+#if STINGER_WITH_MAGNETIC
+/* Private: running sums of `magnetic`, by the names of its definition; late_: over the last `latest` samples. */
+typedef struct {
+    stinger_running strength, vertical; /* m and v; without `absolute` */
+    uint64_t changes, turns;            /* U and P */
+    int64_t both;                       /* C */
+    uint32_t turning, late_strength;
+    int32_t late_vertical;
+    int32_t head[3], tail[3]; /* of the gyroscope over one lag: the newest of the window, the oldest */
+    stinger_length terms;     /* how many U, P and C are sums of */
+    uint16_t latest, lag;     /* L and k, and their logarithms */
+    uint8_t late_bits, lag_bits;
+} stinger_magnetic_state;
+#endif
+
 /* All state of one stream. Treat as opaque; static allocation is the intended use. */
 typedef struct {
     const stinger_model *model;
     stinger_running channel[STINGER_MAX_CHANNELS];
     int16_t sample[STINGER_MAX_WINDOW][STINGER_MAX_CHANNELS];
-#if STINGER_WITH_SUMMARY || STINGER_WITH_INVARIANT
+#if STINGER_WITH_SUMMARY || STINGER_WITH_INVARIANT || STINGER_WITH_MAGNETIC
     uint16_t magnitude[STINGER_MAX_WINDOW][STINGER_MAX_TRIADS];
 #endif
 #if STINGER_WITH_SUMMARY
@@ -317,6 +337,9 @@ typedef struct {
     struct {
         stinger_length all, steps, changes, first, second; /* of a window, and of its halves */
     } length;
+#endif
+#if STINGER_WITH_MAGNETIC
+    stinger_magnetic_state magnetic;
 #endif
     uint32_t reciprocal; /* floor((2^32 - 1) / (2 * window)) */
     uint16_t scaled;     /* about 2^(15 + bits) / window, not above it */

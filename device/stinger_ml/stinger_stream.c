@@ -24,6 +24,8 @@ static unsigned features_of(const stinger_model *m) {
         return STINGER_WITH_INVARIANT && motion ? STINGER_INVARIANT_FEATURES : 0;
     case STINGER_INVARIANT_RICH:
         return STINGER_WITH_INVARIANT && motion ? STINGER_INVARIANT_RICH_FEATURES : 0;
+    case STINGER_MAGNETIC: /* magnetometer, accelerometer and gyroscope */
+        return STINGER_WITH_MAGNETIC && m->triad_count == 3u && m->window >= 8u ? STINGER_MAGNETIC_FEATURES : 0;
     case STINGER_FLATTEN:
         return STINGER_WITH_FLATTEN && m->triad_count == 0 ? (unsigned)m->window * m->channels : 0;
     default:
@@ -88,12 +90,15 @@ static void clear(stinger_stream *s) {
 #if STINGER_WITH_INVARIANT
     stinger_invariant_clear(s);
 #endif
+#if STINGER_WITH_MAGNETIC
+    stinger_magnetic_clear(s);
+#endif
     s->count = 0;
     s->next = 0;
 }
 
 /* What divisions by the window need, unless all of it is constant. */
-#define SETS_WINDOW (!STINGER_FIXED_SHAPE || STINGER_WITH_COUPLED)
+#define SETS_WINDOW (!STINGER_FIXED_SHAPE || STINGER_WITH_COUPLED || STINGER_WITH_MAGNETIC)
 #if SETS_WINDOW
 static void set_window(stinger_stream *s, uint32_t window) {
     unsigned bits = 0;
@@ -118,6 +123,10 @@ bool stinger_stream_init(stinger_stream *s, const stinger_model *model) {
 #if STINGER_WITH_INVARIANT
     if (stinger_is_invariant(model))
         stinger_invariant_init(s);
+#endif
+#if STINGER_WITH_MAGNETIC
+    if (model->feature_set == STINGER_MAGNETIC)
+        stinger_magnetic_init(s);
 #endif
 #if STINGER_WITH_POLICIES
     if (model->policy != NULL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from stinger.features.magnetic import BITS, MagneticFeatures, lag
 from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.windows.replay import ReplayStream
 from stinger_export.forms import is_convolution
@@ -40,7 +41,7 @@ def exercise_stream(model: TrainedModel, seed: int = 1) -> ReplayStream:
 
     Args:
         model: A trained model; its feature set starts with the mean and deviation of every channel, is an invariant
-            one, or is the window.
+            one, is ``magnetic``, or is the window.
         seed: Seed of the choice and the noise.
     """
     spec = model.spec
@@ -53,6 +54,8 @@ def exercise_stream(model: TrainedModel, seed: int = 1) -> ReplayStream:
         usual: NDArray[np.float64] = np.concatenate([windows, windows[:, ::-1][:, : length - spec.window]], axis=1)
     elif "invariant" in spec.features:
         usual = _turned(rows, noise, spec, rng)
+    elif isinstance(spec.feature_set, MagneticFeatures):
+        usual = _in_a_field(rows, noise, spec.feature_set, rng)
     else:
         usual = rows[:, None, :channels] + noise * rows[:, None, channels : 2 * channels]
     extreme = np.empty((len(_EXTREMES), length, channels))
@@ -102,3 +105,41 @@ def _turned(
     samples *= grows[:, None, None] ** halves[None, :, None]
     samples[:, :, accelerometer] += 2000 * rng.standard_normal(3)
     return samples
+
+
+def _in_a_field(
+    rows: NDArray[np.float64], noise: NDArray[np.float64], features: MagneticFeatures, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Samples of segments of a device that turns in a field as strong, as steep and as noisy as `magnetic` says.
+
+    Where it points at first, and about which axis it turns, does not show in the features; nor does how strong the pull
+    is. How far one count of the gyroscope turns the field follows from the gain.
+
+    Args:
+        rows: A vector of features for each segment, ``(segments, 13)``.
+        noise: Standard normal, ``(segments, length, channels)``.
+        features: The model's feature set.
+        rng: What directions are drawn from.
+    """
+    magnetometer, accelerometer, gyroscope = (slice(first, first + 3) for first in features.triads)
+    samples = 0.1 * noise
+    down, axis, aside = (rng.standard_normal((len(rows), 3)) for _ in range(3))
+    level = np.cross(down, aside)
+    down, level, axis = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (down, level, axis))
+    field = 2 * (rows[:, 3, None] * down + rows[:, 7, None] * level)
+    rate = 2 * rows[:, 9, None] * axis
+    angle = rate * rows[:, 11, None] / (4096 * 2**BITS * lag(features.window))
+    for i in range(noise.shape[1]):
+        samples[:, i, magnetometer] = field + rows[:, 1, None] * noise[:, i, magnetometer]
+        samples[:, i, accelerometer] = 2000 * down + 10 * noise[:, i, accelerometer]
+        samples[:, i, gyroscope] = rate + noise[:, i, gyroscope]
+        field, down = (_turn(x, angle) for x in (field, down))
+    return samples
+
+
+def _turn(vectors: NDArray[np.float64], angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a device that turns by an angle about an axis sees of vectors, which keep their length."""
+    turned = vectors + np.cross(vectors, angle)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    result: NDArray[np.float64] = turned * length / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-9)
+    return result

@@ -13,9 +13,11 @@ from stinger.features.flatten import FlattenFeatures
 from stinger.features.floating import FloatFeatures
 from stinger.features.integer import SummaryFeatures
 from stinger.features.invariant import InvariantFeatures
+from stinger.features.magnetic import MagneticFeatures
 from stinger_export.onnx_arithmetic import Graph, floor_divide, halved, isqrt, mean, part, std
 from stinger_export.onnx_floating import float_blocks
 from stinger_export.onnx_invariant import invariant_blocks
+from stinger_export.onnx_magnetic import magnetic_blocks
 
 _LARGEST_SHIFT = 13  # of a centred signal
 
@@ -33,6 +35,8 @@ def graph_features(graph: Graph, features: FeatureSet) -> str:
         return graph.add("Flatten", x, axis=1)
     if isinstance(features, InvariantFeatures):
         blocks = invariant_blocks(graph, x, features)
+    elif isinstance(features, MagneticFeatures):
+        blocks = magnetic_blocks(graph, x, features)
     elif isinstance(features, CoupledFeatures):
         blocks = [*_summary(graph, x, features, rich=True), *_coupled(graph, x, features)]
     elif isinstance(features, SummaryFeatures):

@@ -1,7 +1,8 @@
 """What each part of the C library takes on the board: flash by its files, RAM by the contexts that a caller owns.
 
-Each file is compiled as for the board, with the library's own limits and everything switched on, and its sections are
-added up: what a linker keeps of it is at most that. The library has no variables; RAM is what its structs take.
+Each file is compiled as for the board, with everything switched on and the library's own limits, but for nine channels
+of three sensors, and its sections are added up: what a linker keeps of it is at most that. The library has no
+variables; RAM is what its structs take.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "features: summary, rich": (("features",), ()),
     "features: coupled": (("coupled",), ()),
     "features: invariant, invariant_rich": (("invariant",), ("stinger_invariant_state",)),
+    "features: magnetic": (("magnetic",), ("stinger_magnetic_state",)),
     "features: flatten": (("flatten",), ()),
     "network": (("network",), ()),
     "convolution": (("convolution",), ()),
@@ -32,6 +34,8 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "frames": (("frame",), ("stinger_reader",)),
 }
 _HEADERS = ("stinger_frame.h", "stinger_image.h", "stinger_ml.h", "stinger_store.h")
+#: Enough for every feature set.
+_LIMITS = {"STINGER_MAX_CHANNELS": 9, "STINGER_MAX_TRIADS": 3}
 _KEPT_IN_FLASH = 0x2  # SHF_ALLOC
 
 
@@ -75,7 +79,7 @@ def _ram(row: dict[str, str | int]) -> str:
 
 def _object(compiler: Compiler, source: Path, library: Path, folder: Path) -> Path:
     target = folder / f"{source.stem}.o"
-    flags = [*board_flags(compiler), *common_arguments([source.parent], [library], None)]
+    flags = [*board_flags(compiler), *common_arguments([source.parent], [library], _LIMITS)]
     compiler.run([*flags, "-c", source, "-o", target], what=source.name)
     return target
 

@@ -19,7 +19,7 @@ from unittest import mock
 import numpy as np
 from image_driver import ImageDriver, by_numpy
 from small_models import CLASSES, probes, taken, trained
-from toy import extreme_windows
+from toy import channels_for, extreme_windows
 
 from stinger.check.compare import Comparison, compare_exactly
 from stinger.features.sets import FEATURE_SETS, ON_DEVICE
@@ -126,9 +126,7 @@ class AllLevels:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.cache = ObjectCache(folder / "objects")
-        with self.cache.between():
-            windows = np.concatenate([extreme_windows(probes(2).shape[1], 6), probes(5)[:300:30]])
-            self._images = ImageDriver.build(folder, windows, sanitize=False)
+        self._images: dict[int, ImageDriver] = {}
 
     def agree(self, family: str, features: str, classes: int) -> None:
         """Export a model and hold every level of it to what was promised."""
@@ -138,7 +136,17 @@ class AllLevels:
             assert_targets(made)
             assert_parity(made)
             self._assert_exact(made, self._folder / f"{family}-{features}-{classes}")
-        assert self._images(made.mlmd) == [by_numpy(made.mlmd, self._images.windows)]
+            images = self._image_driver(channels_for(features))
+        assert images(made.mlmd) == [by_numpy(made.mlmd, images.windows)]
+
+    def _image_driver(self, channels: int) -> ImageDriver:
+        if channels not in self._images:
+            some = probes(5, channels)[:300:30]
+            windows = np.concatenate([extreme_windows(some.shape[1], channels), some])
+            folder = self._folder / f"images-{channels}"
+            folder.mkdir()
+            self._images[channels] = ImageDriver.build(folder, windows, sanitize=False)
+        return self._images[channels]
 
     def _assert_exact(self, made: Exports, folder: Path) -> None:
         write_c_source(made.integer, folder)

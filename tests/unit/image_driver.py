@@ -23,7 +23,7 @@ _SOURCE = r"""
 #include <stdlib.h>
 #include <string.h>
 
-static int16_t windows[WINDOW_COUNT][WINDOW][6];
+static int16_t windows[WINDOW_COUNT][WINDOW][CHANNELS];
 
 static void run(const stinger_model *model) {
     static stinger_stream stream;
@@ -72,7 +72,7 @@ int main(void) {
 
 @dataclass(frozen=True)
 class ImageDriver:
-    """The program, and the windows (int16, ``(n, window, 6)``) that every image is asked about."""
+    """The program, and the windows (int16, ``(n, window, channels)``) that every image is asked about."""
 
     program: Path
     windows: np.ndarray
@@ -80,6 +80,7 @@ class ImageDriver:
     @classmethod
     def build(cls, folder: Path, windows: np.ndarray, *, sanitize: bool = True) -> ImageDriver:
         """Compile it, by default to stop at the first undefined behaviour."""
+        channels = windows.shape[2]
         source, program = folder / "driver.c", folder / "driver"
         source.write_text(_SOURCE)
         library = device_sources() / "stinger_ml"
@@ -87,7 +88,13 @@ class ImageDriver:
             [source, *sorted(library.glob("*.c"))],
             program,
             include=[library],
-            defines={"WINDOW_COUNT": len(windows), "WINDOW": windows.shape[1]},
+            defines={
+                "WINDOW_COUNT": len(windows),
+                "WINDOW": windows.shape[1],
+                "CHANNELS": channels,
+                "STINGER_MAX_CHANNELS": max(6, channels),
+                "STINGER_MAX_TRIADS": 3 if channels >= 9 else 2,
+            },
             flags=_SANITIZE if sanitize else (),
         )
         return cls(program, windows)

@@ -6,7 +6,7 @@ import struct
 import zlib
 from dataclasses import replace
 
-from toy import toy_dataset
+from toy import channels_for, toy_dataset
 
 from stinger.models.policy import Policy
 from stinger.models.train import train
@@ -25,8 +25,9 @@ _SMALL = {
 
 
 def made(family: str, classes: int = 2, policy: Policy | None = None, features: str = "rich") -> IntegerModel:
-    dataset = toy_dataset(classes=classes, per_class=60)
-    model = train(dataset, family, features=_FEATURES.get(family, features), options=_SMALL.get(family), folds=0)
+    features = _FEATURES.get(family, features)
+    dataset = toy_dataset(classes=classes, per_class=60, channels=channels_for(features))
+    model = train(dataset, family, features=features, options=_SMALL.get(family), folds=0)
     return quantise(replace(model, spec=replace(model.spec, policy=policy)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from toy import extreme_windows, toy_dataset
+from toy import channels_for, extreme_windows, toy_dataset
 
 from stinger.models.families import FAMILIES
 from stinger.models.spec import TrainedModel
@@ -32,16 +32,16 @@ def taken(family: str, features: str) -> bool:
 
 @cache
 def trained(family: str, features: str, classes: int = 2) -> TrainedModel:
-    dataset = toy_dataset(classes=classes, per_class=30, window=WINDOW)
+    dataset = toy_dataset(classes=classes, per_class=30, window=WINDOW, channels=channels_for(features))
     options = QUICK.get(family, {})
     return fit_rows(dataset, np.ones(len(dataset), dtype=bool), family, features=features, seed=1, options=options)
 
 
 @cache
-def probes(classes: int) -> np.ndarray:
+def probes(classes: int, channels: int = 6) -> np.ndarray:
     """What the model learnt from, what it did not, and what no blaster will ever measure."""
     rng = np.random.default_rng(3)
-    seen = toy_dataset(classes=classes, per_class=30, window=WINDOW).windows
-    other = toy_dataset(classes=classes, per_class=60, window=WINDOW, seed=5).windows
-    noise = rng.integers(-32768, 32768, (40, WINDOW, 6)).astype(np.int16)
-    return np.concatenate([seen, other, noise, extreme_windows(WINDOW, 6)])
+    seen = toy_dataset(classes=classes, per_class=30, window=WINDOW, channels=channels).windows
+    other = toy_dataset(classes=classes, per_class=60, window=WINDOW, channels=channels, seed=5).windows
+    noise = rng.integers(-32768, 32768, (40, WINDOW, channels)).astype(np.int16)
+    return np.concatenate([seen, other, noise, extreme_windows(WINDOW, channels)])

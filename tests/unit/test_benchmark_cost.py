@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from toy import toy_dataset
+from toy import channels_for, toy_dataset
 
 from stinger.errors import InputError
 from stinger.features.sets import ON_DEVICE
@@ -21,6 +21,8 @@ CASES = {
     "logreg, coupled": ("logreg", "coupled", {}, {"window": 100}),
     "logreg, invariant": ("logreg", "invariant", {}, {"window": 100, "classes": 3}),
     "mlp, invariant_rich": ("mlp", "invariant_rich", {"hidden_layer_sizes": (16,)}, {}),
+    "logreg, magnetic": ("logreg", "magnetic", {}, {"channels": 9, "classes": 3}),
+    "rf, magnetic": ("rf", "magnetic", {"n_estimators": 10}, {"channels": 9, "window": 100}),
     "rf, coupled": ("rf", "coupled", {"n_estimators": 20}, {}),
     "logreg, flatten": ("logreg", "flatten", {}, {}),
     "dt, flatten, two channels": ("dt", "flatten", {}, {"window": 20, "channels": 2}),
@@ -48,8 +50,8 @@ def test_the_estimate_is_close_to_the_emulated_board(case):
 
 
 def test_every_feature_set_of_the_board_has_an_estimate():
-    dataset = toy_dataset(per_class=30)
     for features in ON_DEVICE:
+        dataset = toy_dataset(per_class=30, channels=channels_for(features))
         assert on_board(train(dataset, "dt", features=features), dataset).cycles > 1000
 
 

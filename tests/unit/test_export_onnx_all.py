@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 import pytest
 from small_models import CLASSES, probes, taken, trained
-from toy import extreme_windows, toy_dataset
+from toy import channels_for, extreme_windows, toy_dataset
 
-from stinger.errors import InputError
+from stinger.errors import InputError, UsageError
+from stinger.features.magnetic import MIN_WINDOW
 from stinger.features.sets import FEATURE_SETS, feature_set
 from stinger.models.families import FAMILIES
 from stinger.models.spec import TrainedModel
@@ -69,7 +70,7 @@ def test_every_family_has_an_onnx_form():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_onnxruntime_agrees_with_every_estimator(family, features, classes):
     if taken(family, features):
-        agree(trained(family, features, classes), probes(classes))
+        agree(trained(family, features, classes), probes(classes, channels_for(features)))
         return
     # What cannot be trained cannot be exported either, should a file claim to be such a model.
     model = trained(family, FAMILIES[family].features[0], classes)
@@ -112,7 +113,7 @@ def of_shape(name: str, window: int, channels: tuple[str, ...]) -> TrainedModel:
 
 def cases() -> dict[tuple[str, int, tuple[str, ...]], list[dict]]:
     found: dict[tuple[str, int, tuple[str, ...]], list[dict]] = {}
-    for file in ("features", "features_coupled", "features_invariant"):
+    for file in ("features", "features_coupled", "features_invariant", "features_magnetic"):
         for case in json.loads((VECTORS / f"{file}.json").read_text())["cases"]:
             found.setdefault((case["feature_set"], len(case["samples"]), tuple(case["channels"])), []).append(case)
     return found
@@ -125,16 +126,22 @@ def test_features_in_the_graph_equal_the_vectors(shape, rows):
     assert found.tolist() == [c["features"] for c in rows]
 
 
-@pytest.mark.parametrize("window", [4, 5, 7, 50, 59, 1024])
+@pytest.mark.parametrize("window", [4, 5, 8, 50, 59, 1024])
 @pytest.mark.parametrize("name", FEATURE_SETS)
 def test_features_in_the_graph_equal_numpy_in_every_bit(name, window):
     """Floating-point ones too: both add in the same order."""
     rng = np.random.default_rng(window)
     channels = ("gx", "gy", "gz", "t", "ax", "ay", "az")
-    some = 12 if window == 1024 else 60
-    noise = rng.integers(-32768, 32768, (some, window, 7))
-    quiet = rng.integers(-3, 4, (some, window, 7)) + rng.integers(-20000, 20000, (some, 1, 7))
-    windows = np.concatenate([extreme_windows(window, 7), noise, quiet, rng.integers(0, 2, (some, window, 7))])
+    if name == "magnetic":
+        if window < MIN_WINDOW:
+            with pytest.raises(UsageError, match="must have 8 to 1024 samples"):
+                feature_set(name, (*channels, "mx", "my", "mz"), window)
+            return
+        channels = (*channels, "mx", "my", "mz")
+    some, width = 12 if window == 1024 else 60, len(channels)
+    noise = rng.integers(-32768, 32768, (some, window, width))
+    quiet = rng.integers(-3, 4, (some, window, width)) + rng.integers(-20000, 20000, (some, 1, width))
+    windows = np.concatenate([extreme_windows(window, width), noise, quiet, rng.integers(0, 2, (some, window, width))])
     windows = windows.astype(np.int16)
     found = feature_set(name, channels, window)
     [computed] = run_graph(to_onnx_features(of_shape(name, window, channels)), windows)
@@ -145,7 +152,7 @@ def test_features_in_the_graph_equal_numpy_in_every_bit(name, window):
 @pytest.mark.parametrize("name", FEATURE_SETS)
 def test_no_windows_give_no_features_and_no_answers(name):
     model = trained("logreg", name)
-    nothing = probes(2)[:0]
+    nothing = probes(2, channels_for(name))[:0]
     [found] = run_graph(to_onnx_features(model), nothing)
     assert found.shape == (0, len(model.spec.feature_set))
     label, probability = run_onnx(to_onnx(model), nothing)

@@ -19,16 +19,18 @@ from stinger_export.integer.c_source import model_source
 from stinger_export.integer.quantise import quantise
 
 SIX = ("ax", "ay", "az", "gx", "gy", "gz")
+NINE = ("mx", "my", "mz", *SIX)
 SIZES = {"summary": 18, "rich": 30, "invariant": 16, "invariant_rich": 22, "flatten": 120}
 
 
 @pytest.mark.parametrize("name", FEATURE_SETS)
 def test_every_set_is_complete(name):
-    found = feature_set(name, list(SIX), 20)
-    assert (found.name, found.channel_names, found.window) == (name, SIX, 20)
+    channels = NINE if name == "magnetic" else SIX
+    found = feature_set(name, list(channels), 20)
+    assert (found.name, found.channel_names, found.window) == (name, channels, 20)
     assert found.integer is not name.startswith("float-")
     assert len(found) == len(found.names) == len(set(found.names))
-    windows = np.random.default_rng(1).integers(-32768, 32767, (7, 20, 6), dtype=np.int16)
+    windows = np.random.default_rng(1).integers(-32768, 32767, (7, 20, len(channels)), dtype=np.int16)
     computed = found.compute(windows)
     assert computed.dtype == (np.int16 if found.integer else np.float64)
     assert computed.shape == (7, len(found))
@@ -51,7 +53,7 @@ def test_the_device_computes_what_the_integer_module_defines():
         assert feature_set(name, SIX, 50) == integer.feature_set(name, SIX, 50)
     for name in ON_DEVICE:
         require_on_device(name)
-    known = "summary, rich, coupled, invariant, invariant_rich, flatten"
+    known = "summary, rich, coupled, magnetic, invariant, invariant_rich, flatten"
     with pytest.raises(InputError, match=f"does not compute float-rich features, only {known}"):
         require_on_device("float-rich")
 

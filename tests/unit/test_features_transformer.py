@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
-from toy import toy_dataset
+from toy import channels_for, toy_dataset
 
 from stinger.features.sets import FEATURE_SETS, feature_set
 from stinger.features.transformer import WindowFeatures
@@ -39,16 +39,19 @@ def test_scikit_learns_own_checks(name):
 
 @pytest.mark.parametrize("name", FEATURE_SETS)
 def test_transform_is_the_feature_set(name):
-    expected = feature_set(name, SIX, DATA.window).compute(DATA.windows)
-    transformer = WindowFeatures(name)
-    for windows in (DATA.windows, FLAT, FLAT.astype(np.int64), FLAT.astype(np.float64), FLAT.astype(np.float32)):
+    data = toy_dataset(per_class=60, channels=channels_for(name))
+    channels = [c.name for c in data.channels]
+    flat = data.windows.reshape(len(data.windows), -1)
+    expected = feature_set(name, channels, data.window).compute(data.windows)
+    transformer = WindowFeatures(name, channels=None if len(channels) == 6 else channels)
+    for windows in (data.windows, flat, flat.astype(np.int64), flat.astype(np.float64), flat.astype(np.float32)):
         computed = clone(transformer).fit_transform(windows)
         assert computed.dtype == expected.dtype
         np.testing.assert_array_equal(computed, expected)
-    np.testing.assert_array_equal(transformer.fit(DATA.windows.tolist()).transform(FLAT), expected)
+    np.testing.assert_array_equal(transformer.fit(data.windows.tolist()).transform(flat), expected)
     names = transformer.get_feature_names_out()
     assert names.tolist() == list(transformer.feature_set_.names)
-    assert transformer.n_features_in_ == FLAT.shape[1]
+    assert transformer.n_features_in_ == flat.shape[1]
 
 
 def test_pipeline_search_and_cross_validation():

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_driver import ImageDriver, answered, by_numpy
 from image_models import FAMILIES, made, with_crc
-from toy import extreme_windows, toy_dataset
+from toy import channels_for, extreme_windows, toy_dataset
 
 from stinger.errors import StingerError
 from stinger.features.sets import ON_DEVICE
@@ -48,9 +48,14 @@ def test_an_image_runs_as_in_numpy(opened, family, classes):
 
 
 @pytest.mark.parametrize("features", ON_DEVICE)
-def test_every_feature_set_of_the_device_has_its_number(opened, features):
-    data = to_image(made("logreg", 3, features=features))
-    assert opened(data) == [by_numpy(data, WINDOWS)]
+def test_every_feature_set_of_the_device_has_its_number(opened, features, tmp_path):
+    data, channels = to_image(made("logreg", 3, features=features)), channels_for(features)
+    if channels == 6:
+        assert opened(data) == [by_numpy(data, WINDOWS)]
+        return
+    assert opened(data) == ["0 refused"]  # more channels than this build has
+    larger = ImageDriver.build(tmp_path, extreme_windows(50, channels))
+    assert larger(data) == [by_numpy(data, larger.windows)]
 
 
 def test_foreign_damaged_and_large_ones_are_told_apart(opened, images):

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.linear_model import LinearRegression
-from toy import toy_dataset
+from toy import channels_for, toy_dataset
 
 from stinger.errors import InputError, StingerError
 from stinger.features.sets import FEATURE_SETS
@@ -223,12 +223,14 @@ def test_policy_threshold_and_recordings_are_kept(tmp_path):
 
 @pytest.mark.parametrize("features", FEATURE_SETS)
 def test_every_feature_set_can_be_stored(tmp_path, features):
-    model = train(toy_dataset(per_class=30), "logreg", features=features, name="any", folds=0)
+    channels = channels_for(features)
+    dataset = toy_dataset(per_class=30, channels=channels)
+    model = train(dataset, "logreg", features=features, name="any", folds=0)
     save_model(model, tmp_path / "m")
     loaded = load_model(tmp_path / "m")
     assert loaded.calibration.dtype == (np.int16 if model.spec.feature_set.integer else np.float64)
     np.testing.assert_array_equal(loaded.calibration, model.calibration)
-    windows = toy_dataset(per_class=20, seed=5).windows
+    windows = toy_dataset(per_class=20, channels=channels, seed=5).windows
     np.testing.assert_array_equal(loaded.predict_proba(windows), model.predict_proba(windows))
 
 

@@ -11,6 +11,11 @@ from stinger.windows.dataset import Dataset
 MORE_CHANNELS = tuple(Channel(f"{kind}_{axis}", "", 1.0) for kind in ("mag", "other") for axis in "xyz")
 
 
+def channels_for(features: str) -> int:
+    """How many channels a toy dataset needs for a feature set."""
+    return 9 if features == "magnetic" else 6
+
+
 def toy_dataset(
     *, classes: int = 2, per_class: int = 120, window: int = 50, channels: int = 6, seed: int = 0
 ) -> Dataset:

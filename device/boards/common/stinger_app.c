@@ -108,6 +108,7 @@ static void put_model(text *out, const stinger_model *model) {
         [STINGER_INVARIANT] = "invariant",
         [STINGER_INVARIANT_RICH] = "invariant_rich",
         [STINGER_FLATTEN] = "flatten",
+        [STINGER_MAGNETIC] = "magnetic",
     };
     text_put_json(out, feature_sets[model->feature_set]);
     put_field(out, ",\"window\":", model->window);

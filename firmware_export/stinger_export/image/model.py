@@ -34,7 +34,9 @@ _BODIES: dict[type[Body], tuple[int, set[str]]] = {
     Convolutional: (3, {"CONV", "SCAL", "LAYR"}),
 }
 #: Number of each feature set in an image, as in ``stinger_feature_set``.
-FEATURE_CODES = {"summary": 0, "rich": 1, "coupled": 2, "invariant": 3, "invariant_rich": 4, "flatten": 5}
+FEATURE_CODES = {
+    "summary": 0, "rich": 1, "coupled": 2, "invariant": 3, "invariant_rich": 4, "flatten": 5, "magnetic": 6,
+}  # fmt: skip
 _FORM = struct.Struct("<IIHHBBBBBBBB")
 _POLICY = struct.Struct("<III5HBB")
 _POLICY_FIELDS = (

@@ -60,6 +60,7 @@ def limits_header(model: IntegerModel) -> str:
         f"#define STINGER_WITH_SUMMARY {int(model.spec.features in ('summary', 'rich', 'coupled'))}",
         f"#define STINGER_WITH_COUPLED {int(model.spec.features == 'coupled')}",
         f"#define STINGER_WITH_INVARIANT {int(invariant)}",
+        f"#define STINGER_WITH_MAGNETIC {int(model.spec.features == 'magnetic')}",
         f"#define STINGER_WITH_FLATTEN {int(model.spec.features == 'flatten')}",
         "#endif",
     ]

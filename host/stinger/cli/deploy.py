@@ -16,7 +16,8 @@ def deploy(
     port: Annotated[str | None, typer.Option(help="Serial port of the board; default: the only one there is.")] = None,
     model: Annotated[str, typer.Option(help="Family: logreg, mlp or rf.")] = "mlp",
     features: Annotated[
-        str, typer.Option(help="Integer feature set: summary, rich, coupled, invariant, invariant_rich or flatten.")
+        str,
+        typer.Option(help="Integer feature set: summary, rich, coupled, magnetic, invariant, invariant_rich, flatten."),
     ] = "rich",
     out: Annotated[Path, typer.Option(help="Where dataset, bundle, firmware and report go.")] = Path("stinger-deploy"),
     any_model: Annotated[

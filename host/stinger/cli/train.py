@@ -51,8 +51,8 @@ def train(
     features: Annotated[
         str,
         typer.Option(
-            help="Feature set: summary, rich, coupled, invariant, invariant_rich or flatten in integers, as on the "
-            "board; float-summary and so on as the Stinger's own tools compute them."
+            help="Feature set: summary, rich, coupled, magnetic, invariant, invariant_rich or flatten in integers, as "
+            "on the board; float-summary and so on as the Stinger's own tools compute them."
         ),
     ] = "rich",
     out: Annotated[Path | None, typer.Option(help="Save the model in this directory.")] = None,

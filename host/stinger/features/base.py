@@ -2,7 +2,8 @@
 
 A *triad* is three consecutive channels whose names are one stem followed by x, y and z: ``ax ay az``, ``acc_x acc_y
 acc_z``, ``gyrX gyrY gyrZ``. Its magnitude does not depend on how the sensor is turned. Any triad will do for some
-sets; others need to know which one is the accelerometer and which the gyroscope, which the stem says: `motion_triads`.
+sets; others need to know which one is the accelerometer and which the gyroscope, which the stem says: `motion_triads`,
+and `field_triads` where it takes a magnetometer, too.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from stinger.errors import UsageError
 MAX_WINDOW = 1024
 #: Values of windows computed at a time, so that what lies between stays in the cache.
 _BLOCK_VALUES = 1 << 15
-#: Stems of accelerometer and gyroscope triads, in lower case, without separators at the end.
-_ACCELEROMETER = frozenset({"a", "acc", "accel", "acceleration", "accelerometer"})
-_GYROSCOPE = frozenset({"g", "gyr", "gyro", "gyroscope", "rotation"})
+#: By sensor, stems of its triads in lower case, without separators at the end; and how to explain them.
+_SENSORS = {
+    "a magnetometer": ({"m", "mag", "magnet", "magnetic", "magnetic_field", "magnetometer"}, "mx, my, mz"),
+    "an accelerometer": ({"a", "acc", "accel", "acceleration", "accelerometer"}, "ax, ay, az"),
+    "a gyroscope": ({"g", "gyr", "gyro", "gyroscope", "rotation"}, "gx, gy, gz"),
+}
 
 
 class FeatureSet(Protocol):
@@ -165,20 +169,31 @@ def motion_triads(name: str, channel_names: Sequence[str]) -> tuple[int, int]:
     Raises:
         UsageError: One of them is missing.
     """
+    accelerometer, gyroscope = _find_sensors(name, channel_names, ("an accelerometer", "a gyroscope"))
+    return accelerometer, gyroscope
+
+
+def field_triads(name: str, channel_names: Sequence[str]) -> tuple[int, int, int]:
+    """Find the magnetometer, the accelerometer and the gyroscope; as `motion_triads`.
+
+    Raises:
+        UsageError: One of them is missing.
+    """
+    sensors = ("a magnetometer", "an accelerometer", "a gyroscope")
+    magnetometer, accelerometer, gyroscope = _find_sensors(name, channel_names, sensors)
+    return magnetometer, accelerometer, gyroscope
+
+
+def _find_sensors(name: str, channel_names: Sequence[str], sensors: Sequence[str]) -> list[int]:
     stems = [(_stem(channel_names[i]), i) for i in find_triads(channel_names)]
-    accelerometer = [i for stem, i in stems if stem in _ACCELEROMETER]
-    gyroscope = [i for stem, i in stems if stem in _GYROSCOPE]
-    missing = [
-        what
-        for what, found in (("an accelerometer (ax, ay, az)", accelerometer), ("a gyroscope (gx, gy, gz)", gyroscope))
-        if not found
-    ]
+    found = [[i for stem, i in stems if stem in _SENSORS[sensor][0]] for sensor in sensors]
+    missing = [f"{sensor} ({_SENSORS[sensor][1]})" for sensor, at in zip(sensors, found, strict=True) if not at]
     if missing:
         raise UsageError(
             f"{name} features need {' and '.join(missing)}; the channels are {', '.join(channel_names) or 'none'}; "
             "choose summary, rich or flatten, which take any channels"
         )
-    return accelerometer[0], gyroscope[0]
+    return [at[0] for at in found]
 
 
 def _is_triad(names: Sequence[str]) -> bool:

@@ -8,10 +8,11 @@ its names a row here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 
 from stinger.errors import InputError, UsageError
-from stinger.features import coupled, flatten, floating, integer, invariant
+from stinger.features import coupled, flatten, floating, integer, invariant, magnetic
 from stinger.features.base import FeatureSet
 
 #: Name -> what builds it from its name, the channels' names and the window.
@@ -22,6 +23,7 @@ _BUILDERS: Mapping[str, Callable[[str, Sequence[str], int], FeatureSet]] = {
     "invariant_rich": invariant.feature_set,
     "flatten": flatten.feature_set,
     "coupled": coupled.feature_set,
+    "magnetic": magnetic.feature_set,
     "float-summary": floating.feature_set,
     "float-rich": floating.feature_set,
     "float-invariant": floating.feature_set,
@@ -31,7 +33,7 @@ _BUILDERS: Mapping[str, Callable[[str, Sequence[str], int], FeatureSet]] = {
 #: Names of all feature sets, integer ones first.
 FEATURE_SETS: tuple[str, ...] = tuple(_BUILDERS)
 #: The integer sets that ``device/stinger_ml`` computes.
-ON_DEVICE: tuple[str, ...] = ("summary", "rich", "coupled", "invariant", "invariant_rich", "flatten")
+ON_DEVICE: tuple[str, ...] = ("summary", "rich", "coupled", "magnetic", "invariant", "invariant_rich", "flatten")
 
 
 def require_on_device(name: str) -> None:
@@ -45,6 +47,16 @@ def require_on_device(name: str) -> None:
             f"the device does not compute {name} features, only {', '.join(ON_DEVICE)}; "
             "train with --features rich to export"
         )
+
+
+def on_device_for(channel_names: Sequence[str], window: int) -> tuple[str, ...]:
+    """Names of the sets that the device computes of such windows."""
+    possible = []
+    for name in ON_DEVICE:
+        with suppress(UsageError):
+            feature_set(name, channel_names, window)
+            possible.append(name)
+    return tuple(possible)
 
 
 def feature_set(name: str, channel_names: Sequence[str], window: int) -> FeatureSet:

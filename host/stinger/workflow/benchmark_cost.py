@@ -27,7 +27,7 @@ from stinger_export.integer.quantise import quantise
 TOLERANCE = 0.15
 
 #: Feature sets whose cost is known.
-ESTIMATED = ("summary", "rich", "coupled", "invariant", "invariant_rich", "flatten")
+ESTIMATED = ("summary", "rich", "coupled", "magnetic", "invariant", "invariant_rich", "flatten")
 #: Windows whose decisions are counted when measuring.
 _MEASURED_WINDOWS = 16
 
@@ -42,6 +42,7 @@ _CYCLES: Mapping[str, float] = {
     "invariant": 5200.0,
     "invariant sample": 25.0,
     "invariant axis": 360.0,
+    "magnetic": 3950.0,
     "flatten value": 16.2,
     "patch value": 18.0,  # of a convolution's input, each time that it is seen
     "flatten input": -8.5,  # of a network, less than what a feature costs: it is scaled only
@@ -65,12 +66,13 @@ _CODE: Mapping[str, int] = {
     "boosted": 2600,
     "coupled": 1250,
     "invariant": 2100,
+    "magnetic": 2050,
     "flatten": -1300,
 }
 #: Bytes of the constants around weights and nodes: the model's own record, names and pointers.
 _RECORD = 110
 #: Bytes of a stream's state before its running sums, of each of them, and behind samples, magnitudes and maxima.
-_STREAM_HEAD, _RUNNING, _STREAM_TAIL, _STEPS, _INVARIANT = 8, 16, 48, 24, 192
+_STREAM_HEAD, _RUNNING, _STREAM_TAIL, _STEPS, _INVARIANT, _MAGNETIC = 8, 16, 48, 24, 192, 112
 _SCALER, _ROW, _LAYER, _NODE = 8, 8, 16, 8
 
 
@@ -123,6 +125,8 @@ def cycle_counts(model: IntegerModel, features: NDArray[np.int16]) -> dict[str, 
     elif _invariant(spec):
         counts |= {"invariant": 1, "invariant sample": spec.window}
         counts["invariant axis"] = 6 if spec.features == "invariant_rich" else 0
+    elif spec.features == "magnetic":
+        counts["magnetic"] = 1
     else:
         counts["summary channel" if spec.features == "summary" else "rich channel"] = len(spec.channels)
         counts["triad"] = len(spec.feature_set.triads)
@@ -217,7 +221,7 @@ def _ram(model: IntegerModel) -> int:
     if spec.features in ("summary", "rich", "coupled"):
         tails = (spec.window + 1) // 2 + 2
         total += _RUNNING * triads + 2 * (2 + tails) * (channels + triads)
-    more = _STEPS if spec.features == "coupled" else 0
+    more = {"coupled": _STEPS, "magnetic": _MAGNETIC}.get(spec.features, 0)
     if _invariant(spec):
         more = _INVARIANT + 2 * spec.window
     total += more + _STREAM_TAIL

@@ -26,6 +26,7 @@ _FEATURE_WORK = (
     "invariant",
     "invariant sample",
     "invariant axis",
+    "magnetic",
     "flatten value",
 )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stinger.errors import CheckFailedError, UsageError
-from stinger.features.sets import ON_DEVICE
+from stinger.features.sets import on_device_for
 from stinger.files import write_text
 from stinger.models.spec import TrainedModel
 from stinger.models.store import save_model
@@ -127,7 +127,8 @@ def search(options: SearchOptions, progress: Progress, json_file: Path | None = 
     if folds < options.folds:
         progress.step(f"the training part has groups for {folds} folds only, not {options.folds}")
     families = tuple(options.families or SPACES)
-    trials = make_trials(families, options.features or ON_DEVICE, options.trials, options.seed)
+    features = options.features or on_device_for([c.name for c in dataset.channels], dataset.window)
+    trials = make_trials(families, features, options.trials, options.seed)
     rungs = _halve(options, dataset, trials, folds=folds, metric=metric, progress=progress)
     finalists = rungs[-1]
     report = _report(options, dataset, metric, folds, rungs)
