@@ -208,10 +208,21 @@ static void command_replay(const char *argument) {
     app_reply("MLREPLAY_READY");
 }
 
+/* ceil(x / d) for x below 2^20, without a divider. */
+static uint32_t over(uint32_t x, uint32_t d) {
+    uint32_t q = 0;
+    for (unsigned i = 20; i-- > 0;) {
+        if (x >> i >= d) {
+            x -= d << i;
+            q += UINT32_C(1) << i;
+        }
+    }
+    return q + (x != 0);
+}
+
 /* One of how many samples goes to the host. */
 static uint32_t stream_stride(void) {
-    uint32_t period = app.model->period_us, rate = 1000000u / period + (1000000u % period != 0);
-    return app.stream_hz == 0 ? 1 : rate / app.stream_hz + (rate % app.stream_hz != 0);
+    return app.stream_hz == 0 ? 1 : over(over(1000000u, app.model->period_us), app.stream_hz);
 }
 
 static void command_stream(const char *argument) {
