@@ -183,6 +183,7 @@ def test_impossible_rates_are_refused(rate_hz):
         {"mean": float("nan")},
         {"hop_ms": 1e-3},
         {"frame_ms": 1e6},
+        {"frame_ms": 4000.0, "frames": 8192},
         {"low_hz": 8000.0},
         {"sample_rate_hz": True},
     ],

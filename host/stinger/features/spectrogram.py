@@ -39,6 +39,8 @@ LOWEST_RATE, HIGHEST_RATE = 1.0, 200_000.0
 #: Longest sound a window can become, in samples: a minute at 16 kHz. Beyond it somebody has mistaken a unit.
 MAX_SOUND = 960_000
 _MAX_FRAMES, _MAX_MEL_BINS, _MAX_FRAME_SAMPLES = 8192, 1024, 1 << 16
+#: Values that any intermediate array of one spectrogram may have; AST's have half a million.
+_MAX_VALUES = 1 << 24
 #: A ratio of rates is a fraction with at most this numerator, and at most this denominator.
 _MAX_UP, _MAX_DOWN = 200_000, 1000
 #: The resampler's low-pass reaches so many samples of the slower signal to either side, under a Kaiser window.
@@ -104,6 +106,11 @@ class SpectrogramSpec:
             raise UsageError(
                 f"spectrogram: frames of {self.frame_samples} samples every {self.hop_samples}; "
                 f"2 to {_MAX_FRAME_SAMPLES} and at least 1 are possible"
+            )
+        if self.fft_samples * max(self.frames, self.mel_bins) > _MAX_VALUES:
+            raise UsageError(
+                f"spectrogram: {self.frames} frames of {self.frame_samples} samples and {self.mel_bins} bands are more "
+                "than fits in memory at once; choose shorter or fewer"
             )
 
     @property
