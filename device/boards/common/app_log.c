@@ -73,7 +73,7 @@ static void info(void) {
 }
 
 static void dump(void) {
-    if (!board.has_sensor || app_model()->channels != CHANNELS) {
+    if (board.sensor_channels < CHANNELS || app_model()->channels != CHANNELS) {
         app_reply("ERROR: no log file");
     } else if (entries.count == 0) {
         app_reply("ERROR: no log data");

@@ -14,7 +14,8 @@
 typedef struct {
     const char *name;
     uint32_t clock_hz;
-    bool has_sensor; /* known before stinger_app_init */
+    const char *imu;         /* name of the sensor; NULL when none answers. Known before stinger_app_init */
+    uint8_t sensor_channels; /* how many values it gives; 0 without one */
 } board_info;
 
 typedef struct {
@@ -39,7 +40,7 @@ uint32_t board_micros(void);
 #define BOARD_CYCLES_MASK 0xFFFFFFu
 uint32_t board_cycles(void);
 
-/* Take a live sample of `channels` values, if one is there. */
+/* Take a live sample of `channels` values, if one is there; the sensor may not have them all. */
 bool board_sensor_read(board_sample *sample, uint8_t channels);
 
 /*

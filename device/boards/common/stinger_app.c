@@ -137,7 +137,12 @@ static void hello(void) {
     text_put(&out, ",\"board\":");
     text_put_json(&out, board.name);
     put_field(&out, ",\"clock_hz\":", board.clock_hz);
-    text_put(&out, board.has_sensor ? ",\"sensor\":true" : ",\"sensor\":false");
+    text_put(&out, ",\"imu\":");
+    if (board.imu != NULL) {
+        text_put_json(&out, board.imu);
+    } else {
+        text_put(&out, "null");
+    }
     put_model(&out, app.model);
     models_put_hello(&out);
     put_field(&out, ",\"limits\":{\"replay_in_flight\":", STINGER_REPLAY_IN_FLIGHT);
@@ -211,10 +216,11 @@ static void command_replay(const char *argument) {
 /* ceil(x / d) for x below 2^20, without a divider. */
 static uint32_t over(uint32_t x, uint32_t d) {
     uint32_t q = 0;
-    for (unsigned i = 20; i-- > 0;) {
-        if (x >> i >= d) {
-            x -= d << i;
-            q += UINT32_C(1) << i;
+    for (unsigned i = 20; i > 0; i--) {
+        q <<= 1;
+        if (x >> (i - 1u) >= d) {
+            x -= d << (i - 1u);
+            q++;
         }
     }
     return q + (x != 0);
@@ -229,14 +235,16 @@ static void command_stream(const char *argument) {
     const char *most = text_after(argument, "START ");
     uint32_t hz = 0;
     if (text_equal(argument, "START") || (most != NULL && text_parse_unsigned(most, &hz) && hz != 0)) {
-        if (board.has_sensor) {
+        if (board.sensor_channels == 0) {
+            app_reply("MLSTREAM_ERR no sensor");
+        } else if (app.model->channels > board.sensor_channels) {
+            app_reply("MLSTREAM_ERR channels");
+        } else {
             start(MODE_STREAM);
             app.stream_hz = hz;
             app.unsent = 0;
             app.gap_unsent = false;
             app_reply("MLSTREAM_ON");
-        } else {
-            app_reply("MLSTREAM_ERR no sensor");
         }
     } else if (text_equal(argument, "STOP")) {
         app.mode = MODE_IDLE;

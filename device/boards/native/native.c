@@ -30,7 +30,7 @@
 extern const stinger_model stinger_model_data;
 
 /* A nominal 1 GHz: cycles are nanoseconds here. */
-board_info board = {"native", 1000000000u, false};
+board_info board = {"native", 1000000000u, NULL, 0};
 
 static struct {
     uint8_t bytes[4096];

@@ -21,18 +21,20 @@
 #include <pico/time.h>
 
 #define SPI_HZ 8000000u
-#define TICK_US 1000
-#define STALLED_US 500000u
+#define TICK_US 1000u
+#define OVERSAMPLING 8u
 #define PAINT 0x5AFEC0DEu
 #define SYSTICK_ENABLE_CORE_CLOCK 5u
 
 extern const stinger_model stinger_model_data;
 extern uint32_t __StackBottom[], __StackTop[]; /* from the SDK's linker script */
 
-board_info board = {"pico_sdk", 0, false};
+board_info board = {"pico_sdk", 0, NULL, 0};
 
-static const imu_driver *imu;
-static uint32_t period_us; /* for which it was started */
+static imu sensor;
+static imu_sample newest;
+static bool fresh; /* nobody has got the newest sample yet */
+static bool gap;
 static uint32_t due_us;
 
 static void transfer(void *context, const uint8_t *send, uint8_t *receive, size_t size) {
@@ -42,12 +44,12 @@ static void transfer(void *context, const uint8_t *send, uint8_t *receive, size_
     gpio_put(PICO_DEFAULT_SPI_CSN_PIN, true);
 }
 
-static void wait_us(void *context, uint32_t us) {
+static uint32_t micros(void *context) {
     (void)context;
-    busy_wait_us_32(us);
+    return time_us_32();
 }
 
-static const imu_bus bus = {transfer, wait_us, NULL};
+static const imu_bus bus = {transfer, micros, NULL};
 
 int board_read_byte(void) {
     return usb_read_byte();
@@ -73,38 +75,33 @@ int32_t board_stack_free(void) {
     return (int32_t)((uintptr_t)at - (uintptr_t)__StackBottom);
 }
 
-static void start_sensor(uint32_t period) {
-    period_us = period;
-    imu = imu_detect(&bus, period);
-    due_us = time_us_32() + (imu != NULL ? imu->settle_us : 0);
-}
-
 bool board_sensor_read(board_sample *sample, uint8_t channels) {
-    int16_t value[IMU_CHANNELS];
-    if (!board.has_sensor || channels > IMU_CHANNELS) {
+    uint32_t period_us = app_model()->period_us;
+    if (board.imu == NULL) {
         return false;
     }
-    if (app_model()->period_us != period_us) {
-        start_sensor(app_model()->period_us); /* another model has been uploaded */
+    if (period_us != sensor.period_us) {
+        imu_start(&sensor, &bus, period_us, OVERSAMPLING); /* another model has been uploaded */
+    }
+    while (imu_take(&sensor, &newest)) {
+        fresh = true;
+        gap = gap || newest.gap;
     }
     uint32_t now = time_us_32();
     uint32_t late = now - due_us;
-    if (late > UINT32_MAX / 2) {
+    if (!fresh || late > UINT32_MAX / 2) {
         return false;
     }
-    if (imu == NULL || !imu->read(&bus, value)) {
-        if (late >= STALLED_US) {
-            start_sensor(period_us); /* a bad contact, or its supply broke down: it has forgotten its settings */
-        }
-        return false;
-    }
-    /* Whoever is a period late has missed samples, which the times show: the grid begins anew. */
-    due_us = late < period_us ? due_us + period_us : now + period_us;
+    /* Whoever is a period late has missed samples, which the times show: the grid begins anew. Half a tick early, or
+     * ticks that are not on the microsecond would fall now before it, now behind. */
+    due_us = late < period_us ? due_us + period_us : now + period_us - TICK_US / 2;
     sample->t_us = now;
-    sample->gap = false;
-    for (uint8_t i = 0; i < channels; i++) {
-        sample->value[i] = value[i];
+    sample->gap = gap;
+    for (uint8_t i = 0; i < channels && i < IMU_CHANNELS; i++) {
+        sample->value[i] = newest.value[i];
     }
+    fresh = false;
+    gap = false;
     return true;
 }
 
@@ -152,9 +149,11 @@ int main(void) {
     systick_hw->csr = SYSTICK_ENABLE_CORE_CLOCK;
     usb_start();
     start_spi();
-    start_sensor(stinger_model_data.period_us);
-    board.has_sensor = imu != NULL;
-    add_repeating_timer_us(-TICK_US, on_tick, NULL, &timer);
+    if (imu_start(&sensor, &bus, stinger_model_data.period_us, OVERSAMPLING)) {
+        board.imu = sensor.driver->name;
+        board.sensor_channels = IMU_CHANNELS;
+    }
+    add_repeating_timer_us(-(int64_t)TICK_US, on_tick, NULL, &timer);
 
     stinger_app_init(&stinger_model_data);
     for (;;) {

@@ -10,8 +10,11 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from stinger.errors import InputError, ToolchainError
+from stinger.errors import InputError, ToolchainError, UsageError
+from stinger.link.messages import Sample
 from stinger_export.uf2 import FLASH_BASE, FLASH_BYTES, from_uf2
+from stinger_virtual.imu import Icm42688p, Imu
+from stinger_virtual.spi import wire
 from stinger_virtual.uart import HostUart
 
 CLOCK_HZ = 125_000_000
@@ -19,7 +22,6 @@ CLOCK_HZ = 125_000_000
 _VECTORS = FLASH_BASE + 0x100
 _RAM = range(0x20000000, 0x20042001)
 _UART0_IRQ = 20
-_UART1_IRQ = 21
 #: How often a running batch looks whether the firmware has gone to sleep; that much time at most is overshot.
 _TICK_US = 100
 _SECTOR = 4096
@@ -28,22 +30,24 @@ _UF2_MAGIC = b"UF2\n"
 
 
 class EmulatedBoard:
-    """An RP2040 with the host on UART0 and the sensor on UART1.
+    """An RP2040 with the host on UART0 and a six-axis sensor on SPI0.
 
     Attributes:
+        imu: The sensor; None for nothing.
         fault: What the firmware did that no chip survives (unaligned access, unknown instruction, memory that is not
             there), if it did; it is halted then.
 
     Args:
         image: Firmware to start with: flash contents from 0x10000000 on, or a UF2 file.
         flash: What the flash held before the firmware was put there; see `flash`. Without it the rest is erased.
+        imu: Which sensor is wired to it; None for nothing.
 
     Raises:
         InputError: The image is no firmware for this board.
         ToolchainError: The emulator is not installed.
     """
 
-    def __init__(self, image: bytes, flash: bytes | None = None) -> None:
+    def __init__(self, image: bytes, flash: bytes | None = None, *, imu: Callable[[], Imu] | None = Icm42688p) -> None:
         image = _flash_contents(image)
         stack, entry = struct.unpack_from("<2I", image, _VECTORS - FLASH_BASE)
         self.fault: str | None = None
@@ -51,9 +55,9 @@ class EmulatedBoard:
         self._chip = chip = simulator.rp2040
         self._core = core = chip.core
         self._host = HostUart(chip, _UART0_IRQ)
-        self._sensor = HostUart(chip, _UART1_IRQ)
         chip.peripherals[0x40034] = self._host
-        chip.peripherals[0x40038] = self._sensor
+        self.imu = imu() if imu is not None else None
+        wire(chip, self.imu)
         chip.on_break = lambda code: self._crash(f"Break or undefined instruction {code}")
         chip.logger = _FaultLogger(self._crash)
         chip.pio = ()  # the firmware has no PIO programs; looking at them costs a tenth of the speed
@@ -85,17 +89,12 @@ class EmulatedBoard:
         """True when only time or new bytes can make the firmware do anything."""
         if self.fault is not None:
             return True
-        return bool(self._core.waiting) and not (self._host.waiting or self._sensor.waiting)
+        return bool(self._core.waiting) and not (self._host.waiting or self._sampled)
 
     @property
     def room(self) -> int:
         """Bytes that `feed` would take."""
         return self._host.room
-
-    @property
-    def sensor_room(self) -> int:
-        """Bytes that `feed_sensor` would take."""
-        return self._sensor.room
 
     @property
     def has_output(self) -> bool:
@@ -106,9 +105,22 @@ class EmulatedBoard:
         """Send bytes from the host; raises LinkError when there are more than `room`."""
         self._host.feed(data)
 
-    def feed_sensor(self, data: bytes) -> None:
-        """Send bytes from the sensor; raises LinkError when there are more than `sensor_room`."""
-        self._sensor.feed(data)
+    def feed_sensor(self, sample: Sample) -> None:
+        """Have the sensor measure: it keeps so many samples for the firmware as its FIFO holds, the newest.
+
+        The firmware has no other clock for them than the sensor's, which follows the samples' times; `Sample.gap` is
+        nothing that a sensor could tell. Before the firmware has set it up, the sensor measures nothing.
+
+        Args:
+            sample: Up to six int16, accelerometer first, in LSB at ±16 g and ±2000 °/s.
+
+        Raises:
+            InputError: The sample has more channels than the sensor.
+            UsageError: There is no sensor.
+        """
+        if self.imu is None:
+            raise UsageError("the emulated board has no sensor to feed; give it one")
+        self.imu.push(sample.t_us, sample.values)
 
     def take(self) -> bytes:
         """Return and forget what the board has sent to the host."""
@@ -142,6 +154,10 @@ class EmulatedBoard:
         """Let time pass while the firmware sleeps; alarms that come due wake it, `run` then runs it."""
         self._simulator.clock.tick(micros * 1000)
 
+    @property
+    def _sampled(self) -> bool:
+        return self.imu is not None and self.imu.interrupt
+
     def _crash(self, message: str) -> None:
         if message.startswith("Unimplemented peripheral") and self._core.pc < _ROM_BYTES:
             return  # a register that the boot ROM may well touch and the emulator does without
@@ -159,7 +175,7 @@ class EmulatedBoard:
 
     def _wake(self) -> None:
         # The emulator's WFI overlooks an interrupt that is pending already; a real one falls through.
-        if self._host.waiting or self._sensor.waiting:
+        if self._host.waiting or self._sampled:
             self._core.waiting = False
 
 

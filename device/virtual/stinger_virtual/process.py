@@ -128,7 +128,8 @@ class _Loop:
     def _step(self, board: EmulatedBoard) -> None:
         now = time.monotonic()
         if self._sensor is not None:
-            board.feed_sensor(self._sensor.next_frames(now, board.sensor_room))
+            for sample in self._sensor.next_samples(now):
+                board.feed_sensor(sample)
         worked = board.run()
         if worked and board.fault is not None:
             print(f"the firmware crashed: {board.fault}; flash another", file=sys.stderr, flush=True)

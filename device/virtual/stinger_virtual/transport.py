@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from stinger.errors import LinkError
 from stinger_virtual.chip import EmulatedBoard
+from stinger_virtual.imu import Icm42688p, Imu
 
 #: A sleeping firmware wakes at least this often; time-outs are stepped through at this pace.
 _STEP_US = 10_000
@@ -22,10 +24,11 @@ class EmulatedTransport:
     Args:
         image: Firmware, as for `EmulatedBoard`.
         flash: What its flash held before, likewise.
+        imu: The sensor, likewise.
     """
 
-    def __init__(self, image: bytes, flash: bytes | None = None) -> None:
-        self.board = EmulatedBoard(image, flash)
+    def __init__(self, image: bytes, flash: bytes | None = None, *, imu: Callable[[], Imu] | None = Icm42688p) -> None:
+        self.board = EmulatedBoard(image, flash, imu=imu)
         self._closed = False
 
     def write(self, data: bytes) -> None:

@@ -36,6 +36,10 @@ _REFUSALS = {
     "fs": "it has no flash for models",
     "timeout": "it waited ten seconds for the rest; check the cable and try again",
 }
+_STREAM_REFUSALS = {
+    "no sensor": "no sensor answers it; check the wires to the sensor and restart the board",
+    "channels": "its sensor has fewer channels than the model; give it a model of accelerometer and gyroscope",
+}
 _U32 = 1 << 32
 
 
@@ -172,14 +176,14 @@ class Board:
             most_hz: Let the board send at most so many a second, one of every so many; it classifies all.
 
         Raises:
-            LinkError: The board restarts, falls silent, or sends nonsense.
+            LinkError: The board has no sensor for its model, restarts, falls silent, or sends nonsense.
         """
         counts = statistics or StreamStatistics()
         if self._info is None:
             self.hello()
         try:
             start = "MLSTREAM START" if most_hz is None else f"MLSTREAM START {most_hz}"
-            self._command(start, "MLSTREAM_ON", timeout)
+            self._command(start, "MLSTREAM_ON", timeout, reasons=_STREAM_REFUSALS)
             yield from self._pairs(counts, timeout)
         finally:
             # Best effort: when the line is gone, that is the error to see, and it is on its way already.

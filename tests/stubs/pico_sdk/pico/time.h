@@ -6,5 +6,4 @@ typedef struct repeating_timer {
 } repeating_timer_t;
 typedef bool (*repeating_timer_callback_t)(repeating_timer_t *timer);
 bool add_repeating_timer_us(int64_t delay_us, repeating_timer_callback_t callback, void *user, repeating_timer_t *out);
-void busy_wait_us_32(uint32_t delay_us);
 uint32_t time_us_32(void);
