@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PYTHON_SOURCES := host firmware_export device/virtual tests
+PYTHON_SOURCES := host firmware_export device/virtual tests notebooks
 C_SOURCES := $(wildcard device/*/*.[ch] device/boards/*/*.[ch] device/bench/include/*.h tests/fuzz/*.[ch])
 
 .PHONY: demo test lint format clean
@@ -23,6 +23,7 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix-only $(PYTHON_SOURCES)
 	$(BIN)/ruff format $(PYTHON_SOURCES)
+	$(BIN)/python -m stinger.notebook.strip notebooks/*.ipynb
 	$(BIN)/clang-format -i $(C_SOURCES)
 
 $(VENV)/bin/python:

@@ -15,7 +15,8 @@ import pytest
 from conftest import environment
 
 ROOT = Path(__file__).parent.parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *(ROOT / name for name in ("CONTRIBUTING.md", "notebooks/README.md"))]
+DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
 
 
 def blocks(path: Path) -> list[str]:

@@ -26,6 +26,7 @@ GROUPS = (
     ("stinger_virtual",),
     ("stinger.monitor", "stinger.check"),
     ("stinger.workflow",),
+    ("stinger.notebook",),
     ("stinger.cli",),
     ("stinger.__main__",),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -68,7 +68,7 @@ def generate(
 
     from stinger.errors import UsageError
     from stinger.synth.imperfections import Imperfections
-    from stinger.workflow.magnetic import GenerateOptions, Pattern, magnetic_generate
+    from stinger.workflow.magnetic import GenerateOptions, Pattern, generated_table, magnetic_generate
     from stinger.workflow.upload import made_files, required_uploader, upload_files
 
     given = locals()
@@ -93,20 +93,10 @@ def generate(
     if json:
         print_json(rows)
         return
-    header = ["file", "samples", "seconds", "segments", "field none", "low", "high"]
-    print_table(header, [_row(row) for row in rows])
+    print_table(*generated_table(rows))
     for row in rows:
         for fault in row["faults"]:
             typer.echo(f"fault: {row['file']}: {fault}")
-
-
-def _row(row: dict[str, Any]) -> list[str]:
-    levels = row["field_strength"]
-    shown = [
-        f"{levels[level]['mean']:.3f} ± {levels[level]['std']:.3f}" if level in levels else ""
-        for level in ("none", "low", "high")
-    ]
-    return [row["file"], f"{row['samples']:,}", f"{row['duration_s']:,.2f}", f"{row['segments']:,}", *shown]
 
 
 @app.command()

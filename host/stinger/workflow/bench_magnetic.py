@@ -82,7 +82,7 @@ def bench_magnetic(options: MagneticBenchOptions, progress: Progress) -> dict[st
         "options": asdict(options),
         "speed": speed,
         "windows": windows,
-        "labels": _labels(options, progress),
+        "labels": label_worth(options, progress),
     }
 
 
@@ -186,7 +186,8 @@ def _plain_rotation(degrees: list[float]) -> list[float]:
     return _plain_product(about_z_y, [roll[0], roll[1], 0.0, 0.0])
 
 
-def _labels(options: MagneticBenchOptions, progress: Progress) -> list[dict[str, Any]]:
+def label_worth(options: MagneticBenchOptions, progress: Progress) -> list[dict[str, Any]]:
+    """Say what a forest makes of the field's strength on windows it has not seen, by imperfections and split."""
     rows = []
     for name, levels in (("default", Imperfections()), ("off", PERFECT)):
         progress.step(f"learning from {options.recordings} recordings, imperfections: {name}")

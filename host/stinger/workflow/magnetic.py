@@ -12,6 +12,7 @@ import numpy as np
 
 from stinger.errors import InputError, UsageError
 from stinger.files import replace_dir, write_text
+from stinger.markdown import grid
 from stinger.sessions import phone_log
 from stinger.sessions.align import align
 from stinger.sessions.formats import HEAD_BYTES, recognised
@@ -169,6 +170,22 @@ def summary(recording: MagneticRecording, plan: MotionPlan) -> dict[str, Any]:
         "field_strength": levels,
         "faults": list(session.faults),
     }
+
+
+def generated_table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of what `magnetic_generate` returns, for people: the field's strength at each level."""
+    return ["file", "samples", "seconds", "segments", "field none", "low", "high"], [_generated_row(r) for r in rows]
+
+
+def generated_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the same table in markdown."""
+    return grid(*generated_table(rows))
+
+
+def _generated_row(row: dict[str, Any]) -> list[str]:
+    levels = row["field_strength"]
+    shown = [f"{levels[level]['mean']:.3f} ± {levels[level]['std']:.3f}" if level in levels else "" for level in LEVELS]
+    return [row["file"], f"{row['samples']:,}", f"{row['duration_s']:,.2f}", f"{row['segments']:,}", *shown]
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,17 @@ def magnetic_spectrogram(
     return rows
 
 
+def draw_windows(session: Session, path: Path, options: SpectrogramOptions | None = None) -> None:
+    """Draw a window of each label and its spectrogram, as ``--plot`` does, and write nothing else.
+
+    Raises:
+        UsageError: The recording has no such channel.
+        InputError: It has no window, or the place cannot be written.
+    """
+    options = replace(options or SpectrogramOptions(), pictures=False, plot=path)
+    _pictures(session, choose_columns(session, options.channels), _starts(session, options), options)
+
+
 def choose_columns(session: Session, wanted: Sequence[str] | None) -> list[int]:
     """Return the columns of wanted topics and channels, in that order; see `SpectrogramOptions`.
 
@@ -162,12 +173,7 @@ def _write(session: Session, path: Path, options: SpectrogramOptions, progress: 
     columns = choose_columns(session, options.channels)
     windows, spec = options.windows, options.spec
     window, step = windows.samples(session.period_us)
-    start = windows.starts(session)
-    if not len(start):
-        raise InputError(
-            f"{session.name}: no stretch without a gap as long as a window of {windows.window_s:g} s; "
-            "choose a shorter --window"
-        )
+    start = _starts(session, options)
     shift_us = max(0, -int(session.t_us[0]))
     labels = labels_of([session], shift_us)
     check_labels(labels, session.name)
@@ -208,6 +214,16 @@ def _write(session: Session, path: Path, options: SpectrogramOptions, progress: 
         "bytes": path.stat().st_size,
         "faults": [*session.faults, *_faults(session, len(columns), options, shift_us)],
     }
+
+
+def _starts(session: Session, options: SpectrogramOptions) -> NDArray[np.int64]:
+    start = options.windows.starts(session)
+    if not len(start):
+        raise InputError(
+            f"{session.name}: no stretch without a gap as long as a window of {options.windows.window_s:g} s; "
+            "choose a shorter --window"
+        )
+    return start
 
 
 def _spectrograms(session: Session, columns: list[int], options: SpectrogramOptions) -> Iterator[TimedSpectrogram]:

@@ -1,0 +1,65 @@
+"""Every notebook, from top to bottom, in a kernel of its own; what it claims is asked of its variables."""
+
+import time
+
+import pytest
+from notebook_runs import NOTEBOOKS, execute
+
+#: Seconds that a notebook may take on a machine that does other things, too.
+PATIENCE_S = 180
+
+
+def in_checkout() -> dict[str, bytes]:
+    """Every file beside the notebooks."""
+    return {str(path): path.read_bytes() for path in NOTEBOOKS.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a notebook, see that it was quick and left nothing where it should not."""
+    before = in_checkout()
+
+    def run_it(name, ask):
+        start = time.monotonic()
+        done = execute(name, ask, tmp_path)
+        assert time.monotonic() - start < PATIENCE_S
+        assert list(done.work.iterdir()) == []
+        assert {path.split("/")[0].removesuffix("-debug") for path in done.files()} <= {name}
+        for cell in done.notebook.cells:
+            assert not [o for o in cell.get("outputs", []) if o.get("name") == "stderr"], f"{name}: {cell['id']}"
+        for name_of, png in done.pictures().items():
+            assert png.startswith(b"\x89PNG"), name_of
+            (tmp_path / f"{name}-{name_of}.png").write_bytes(png)
+        return done
+
+    yield run_it
+    assert in_checkout() == before
+
+
+def test_dataset(run):
+    ask = """{
+        "samples": len(recording),
+        "same": bool((recording.samples == FieldSettings(seed=1).generate().samples).all()),
+        "complaints": [finding.what for finding in quality if not finding.fine],
+        "spoiled": [finding.what for finding in spoiled_quality if not finding.fine],
+        "settings": [control.value for control in explorer.controls.values()],
+        "worth": {row["imperfections"]: row["accuracy"] for row in worth},
+    }"""
+    done = run("dataset", ask)
+    results = done.results
+    assert results["samples"] == 6000
+    assert results["same"]
+    assert results["complaints"] == []
+    assert {"gaps", "rate jitter", "saturation", "field strength", "gravity"} <= set(results["spoiled"])
+    # Sliders stand at what is shown, and what they show is in the notebook: two pictures.
+    assert results["settings"] == ["mixed", "complex", 100.0, 1.0, 1]
+    assert len(done.outputs("explore", "application/vnd.jupyter.widget-view+json")) == 1
+    state = done.notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    assert sum(model["model_name"] == "ImageModel" and bool(model["buffers"]) for model in state.values()) == 2
+    assert {"FloatSliderModel", "IntSliderModel", "SelectionSliderModel"} <= {m["model_name"] for m in state.values()}
+    assert "| fine |" in done.outputs("quality", "text/markdown")[0]
+    assert len(done.pictures()) == 2
+    worth = results["worth"]
+    assert worth["default"]["session"] > 0.8
+    assert worth["off"]["random"] > worth["off"]["session"] + 0.02
+    assert "dataset/field/complex-mixed-1.mcap" in done.files()
