@@ -338,3 +338,36 @@ def test_a_silent_sensor_with_its_settings_is_left_alone(wired: Wired) -> None:
     assert all(data[0] & 0x80 for data in wired.sent)
     wired.imu.push(0, [5])
     assert [t.values[0] for t in wired.take_all()] == [5]
+
+
+class Noise:
+    """A chip, or a wire, that has gone mad after it was started: any bytes come."""
+
+    def __init__(self, sane: Imu, noise: bytes) -> None:
+        self._sane = sane
+        self._noise = noise
+        self._at = 0
+        self.mad = False
+        self.name = sane.name
+
+    def select(self, *, selected: bool) -> None:
+        self._sane.select(selected=selected)
+
+    def exchange(self, value: int) -> int:
+        if not self.mad:
+            return self._sane.exchange(value)
+        self._at += 1
+        return self._noise[self._at % len(self._noise)]
+
+
+@given(st.binary(min_size=1, max_size=300), st.sampled_from([Icm42688p, Lsm6dsox]))
+def test_noise_on_the_wire_ends_sometime(library: ctypes.CDLL, noise: bytes, chip: Callable[[], Imu]) -> None:
+    wired = Wired(library, Noise(chip(), noise))
+    assert wired.start() is not None
+    wired.imu.mad = True
+    for _ in range(20):
+        wired.now_us += SILENT_US // 4
+        taken = wired.take()
+        assert taken is None or all(-32768 <= v <= 32767 for v in taken.values)
+    wired.imu.mad = False
+    assert wired.take() is None

@@ -23,6 +23,7 @@
 #define SPI_HZ 8000000u
 #define TICK_US 1000u
 #define OVERSAMPLING 8u
+#define TAKEN_AT_ONCE 64u /* in a tick its fastest rate brings eight */
 #define PAINT 0x5AFEC0DEu
 #define SYSTICK_ENABLE_CORE_CLOCK 5u
 
@@ -83,7 +84,7 @@ bool board_sensor_read(board_sample *sample, uint8_t channels) {
     if (period_us != sensor.period_us) {
         imu_start(&sensor, &bus, period_us, OVERSAMPLING); /* another model has been uploaded */
     }
-    while (imu_take(&sensor, &newest)) {
+    for (unsigned i = 0; i < TAKEN_AT_ONCE && imu_take(&sensor, &newest); i++) {
         fresh = true;
         gap = gap || newest.gap;
     }
