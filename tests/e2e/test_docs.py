@@ -43,6 +43,7 @@ HANDLED = (
 RUN_ELSEWHERE = {
     "benchmark.md": "test_verb_benchmark.py",
     "magnetic.md": "test_magnetic.py",
+    "spectrogram-transformer.md": "test_ast.py",
     "unseen-people.md": "test_unseen_people.py",
 }
 

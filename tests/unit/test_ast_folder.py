@@ -140,6 +140,11 @@ TENSOR = {"dtype": "F32", "shape": [3, 4], "data_offsets": [0, 48]}
         (lambda f: edit_json(f / "config.json", lambda c: c.update(num_attention_heads=3)), "no multiple of 3 heads"),
         (lambda f: edit_json(f / "config.json", lambda c: c.update(time_stride=9)), r"speaks|spectrograms"),
         (lambda f: edit_json(f / "config.json", lambda c: c.update(patch_size=64)), "patches of 64 do not fit"),
+        (
+            lambda f: edit_json(f / "config.json", lambda c: c.update(hidden_act="relu")),
+            "hidden_act is 'relu', only gelu",
+        ),
+        (lambda f: edit_json(f / "config.json", lambda c: c.update(qkv_bias=False)), "qkv_bias is False, only True"),
         (lambda f: (f / "model.safetensors").unlink(), "cannot read"),
         (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "weights in pickle only"),
         (lambda f: os.truncate(f / "model.safetensors", 5000), "damaged"),

@@ -13,12 +13,14 @@ import ast_cases
 import huggingface_hub
 import numpy as np
 import pytest
+import transformers
 from cli_in_process import run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from stinger.errors import InputError, UsageError
+from stinger.features.spectrogram import SpectrogramSpec
 from stinger.models.ast import train as training
-from stinger.models.ast.folder import new_net, save_folder
+from stinger.models.ast.folder import new_net, read_table, save_folder
 from stinger.models.ast.libraries import alone
 from stinger.models.ast.model import AstModel
 from stinger.models.ast.parts import divide, few
@@ -151,8 +153,15 @@ def test_a_head_of_other_classes_is_replaced(examples, parts, tmp_path):
     with alone(1, 3):
         net = new_net(ast_cases.SHAPE, names)
         save_folder(net, ast_cases.spec(classes=names), tmp_path / "audio")
+    # As published ones are: weights named as of old, an extractor, and nothing of ours.
+    (tmp_path / "audio" / "stinger.json").unlink()
+    assert any(".encoder.layer.0." in name for name in read_table(tmp_path / "audio" / "model.safetensors"))
+    extractor = transformers.ASTFeatureExtractor(num_mel_bins=32, max_length=64, mean=-3.0, std=2.0)
+    extractor.save_pretrained(tmp_path / "audio")
     with pretrained(str(tmp_path / "audio")) as checked:
         trained = train(examples, parts, checked, replace(QUICK, steps=1, learning_rate=1e-12), tmp_path / "run")
+    assert (checked.labels, checked.about) == (20, None)
+    assert checked.spectrogram == SpectrogramSpec(frames=64, mel_bins=32, mean=-3.0, std=2.0)
     ours, theirs = trained.net.state_dict(), net.state_dict()
     assert ours["classifier.dense.weight"].shape == (3, 16)
     body = [key for key in ours if not key.startswith("classifier.dense")]

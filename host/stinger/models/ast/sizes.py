@@ -23,6 +23,8 @@ BOUNDS: Mapping[str, tuple[int, int]] = {
     "max_length": (1, 4096),
     "num_mel_bins": (1, 512),
 }
+#: What every published one has, and what is built here: another value would be another function.
+_FIXED: Mapping[str, Any] = {"hidden_act": "gelu", "qkv_bias": True, "layer_norm_eps": 1e-12}
 #: Attention compares every patch with every other.
 MAX_PATCHES = 8192
 
@@ -124,6 +126,11 @@ def shape_of(config: Mapping[str, Any], where: str) -> Shape:
     """
     if config.get("model_type") != "audio-spectrogram-transformer":
         raise InputError(f"{where} is not of an audio-spectrogram-transformer; give a folder with such a model")
+    other = next((name for name, value in _FIXED.items() if config.get(name, value) != value), None)
+    if other is not None:
+        raise InputError(
+            f"{where}: {other} is {config[other]!r:.40}, only {_FIXED[other]} is built; give another model"
+        )
     try:
         return Shape(**{name: config[name] for name in BOUNDS if name in config})
     except InputError as error:
