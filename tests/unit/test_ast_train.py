@@ -225,6 +225,7 @@ def test_the_job_is_resumed_with_the_same_options_only(field, small_tiny, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         fine_tune(options, Interrupting(7))
     assert (options.folder / "checkpoints" / "checkpoint-5").is_dir()
+    assert job.can_resume(options)
     with pytest.raises(InputError, match=r"a was begun with another seed \(1, now 2\)"):
         fine_tune(replace(options, resume=True, seed=2))
     with pytest.raises(InputError, match="begun with another steps"):
@@ -234,6 +235,7 @@ def test_the_job_is_resumed_with_the_same_options_only(field, small_tiny, tmp_pa
     resumed = fine_tune(replace(options, resume=True))
     assert same(resumed.model.net, whole.model.net)
     assert resumed.tarball.read_bytes() == whole.tarball.read_bytes()
+    assert not job.can_resume(options)
     with pytest.raises(InputError, match="the run has ended, there is nothing to resume"):
         fine_tune(replace(options, resume=True))
     with pytest.raises(InputError, match="holds no run to resume"):

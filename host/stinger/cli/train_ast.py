@@ -51,7 +51,7 @@ def train_ast(given: Mapping[str, Any], *, as_json: bool) -> None:
         given: The parameters that were typed, by name.
         as_json: Print JSON instead of tables.
     """
-    from stinger.workflow.fine_tune import FineTuneOptions, fine_tune
+    from stinger.workflow.fine_tune import FineTuneOptions, can_resume, fine_tune
 
     options = {key: value for key, value in given.items() if key in _OWN or key in _SHARED}
     for key in ("model", "json"):
@@ -60,15 +60,18 @@ def train_ast(given: Mapping[str, Any], *, as_json: bool) -> None:
     if recordings and train_dir is not None:
         raise UsageError("recordings and --train-dir are two places to learn from; give one")
     window_ms, channels = options.pop("window_ms", None), options.pop("channels", None)
-    result = fine_tune(
-        FineTuneOptions(
-            recordings or [train_dir or Path("ml_out/train")],
-            window_s=None if window_ms is None else window_ms / 1000,
-            channels=None if channels is None else tuple(part.strip() for part in channels.split(",")),
-            **options,
-        ),
-        to_stderr(),
+    wanted = FineTuneOptions(
+        recordings or [train_dir or Path("ml_out/train")],
+        window_s=None if window_ms is None else window_ms / 1000,
+        channels=None if channels is None else tuple(part.strip() for part in channels.split(",")),
+        **options,
     )
+    try:
+        result = fine_tune(wanted, to_stderr())
+    except KeyboardInterrupt:
+        if can_resume(wanted):
+            typer.echo("stinger: the same command with --resume goes on from here", err=True)
+        raise
     if as_json:
         print_json(result.content)
         return

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -94,10 +95,8 @@ def plot_classification(timeline: Timeline, path: Path) -> None:
 
 
 def _rows(length_s: float) -> tuple[float, list[float]]:
-    """Length of a row, and where each begins: at most so many, the last of a single row no longer than needed."""
-    length = _ROW_S
-    while length * _MOST_ROWS < length_s:
-        length *= 1.5
+    """Length of a row, whole minutes unless there is but one row, and where each begins."""
+    length = _ROW_S * max(1, int(np.ceil(length_s / (_ROW_S * _MOST_ROWS))))
     if length_s <= length:
         return max(length_s, 1e-3), [0.0]
     return length, [float(number) * length for number in range(int(np.ceil(length_s / length)))]
@@ -121,9 +120,12 @@ def _draw_row(axes: Axes, timeline: Timeline, colours: dict[str, str], low: floa
         axes.broken_barh(bars, _SAID, facecolor=colours[name], edgecolor="white", linewidth=0.6)
     bottom = np.zeros(int(seen.sum()))
     for number, name in enumerate(timeline.classes):
-        share = timeline.probability[seen, number]
-        axes.bar(left[seen], share, wide, bottom, align="edge", color=colours[name], linewidth=0)
-        bottom = bottom + share
+        top = bottom + timeline.probability[seen, number]
+        # One collection, not a patch for each window: an hour has thousands.
+        corners = [(left[seen], bottom), (left[seen], top), (left[seen] + wide, top), (left[seen] + wide, bottom)]
+        boxes = np.stack([np.stack(corner, axis=1) for corner in corners], axis=1)
+        axes.add_collection(PolyCollection(list(boxes), facecolor=colours[name], linewidth=0))
+        bottom = top
     middles = left[seen & timeline.wrong] + wide / 2
     axes.plot(middles, np.full(len(middles), _WRONG), "x", color=ALARM, markersize=5, markeredgewidth=1.6)
     axes.set_xlim(low, high)

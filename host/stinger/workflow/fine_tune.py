@@ -32,7 +32,7 @@ from stinger.models.ast.parts import Parts, divide, few
 from stinger.models.ast.pretrained import pretrained
 from stinger.models.ast.sizes import PUBLISHED, Shape, size
 from stinger.models.ast.tarball import SUFFIX, content_id, write_tarball
-from stinger.models.ast.train import Schedule, Trained, clean, train
+from stinger.models.ast.train import Schedule, Trained, clean, newest_checkpoint, train
 from stinger.plots.curves import plot_confusion
 from stinger.workflow.progress import Progress
 from stinger.workflow.transformer_inputs import read_examples
@@ -177,6 +177,11 @@ def fine_tune(options: FineTuneOptions, progress: Progress | None = None) -> Fin
         with progress.bar("steps") as show:
             trained = train(examples, parts, start, options.schedule, folder, resume=options.resume, show=show)
     return _finish(options, _Run(examples, parts, recipe), trained, progress)
+
+
+def can_resume(options: FineTuneOptions) -> bool:
+    """Say whether a run with these options was begun, has a checkpoint, and has not ended."""
+    return newest_checkpoint(options.folder) is not None and not (options.folder / METRICS).is_file()
 
 
 @contextmanager
