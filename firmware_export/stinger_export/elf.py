@@ -63,6 +63,21 @@ def section_bytes(path: Path, name: str) -> int:
         return 0 if section is None else int(section["sh_size"])
 
 
+def symbol_address(path: Path, name: str) -> int:
+    """Return where a linked program's symbol is, those included that only the linker script defines.
+
+    Raises:
+        ToolchainError: It has no such symbol, or pyelftools is not installed.
+    """
+    open_elf = elf_reader()
+    with path.open("rb") as stream:
+        table = open_elf(stream).get_section_by_name(".symtab")
+        found = None if table is None else table.get_symbol_by_name(name)
+        if not found:
+            raise ToolchainError(f"{path} has no symbol {name}; build it again")
+        return int(found[0]["st_value"])
+
+
 def elf_reader() -> Callable[[Any], Any]:
     """Return what opens an ELF file.
 

@@ -93,6 +93,24 @@ def size(
 
 
 @app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(help="How long, in the chip's time.")] = 30.0,
+    features: Annotated[str, typer.Option(help="Feature set.")] = "rich",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the session that is played and of training.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Run the firmware on the emulated board with stream, decisions and uploads at once; account for every sample."""
+    from stinger.workflow import bench_soak
+
+    report = bench_soak.bench_soak(bench_soak.SoakOptions(minutes, features, seed), to_stderr())
+    if json:
+        print_json(report)
+        return
+    print_table(*bench_soak.table(report))
+    typer.echo(f"\n{report['compiler']}; {features} features, {' and '.join(bench_soak.FAMILIES)} in turn")
+
+
+@app.command()
 def streaming(
     style: Annotated[
         list[str] | None, typer.Option(help="Who plays; repeatable. Default: standard steady nervous runner rapid.")
