@@ -142,7 +142,7 @@ def table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def _mean(report: dict[str, Any]) -> int:
-    return round(report["cycles"] / max(1, report["ready"]))
+    return round(int(report["cycles"]) / max(1, int(report["ready"])))
 
 
 class _Soak:
