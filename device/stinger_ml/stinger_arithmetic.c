@@ -16,7 +16,7 @@ const uint8_t stinger_reciprocal_root[192] = {
     8,   8,   7,   6,   6,   5,   5,   4,   4,   3,   3,   2,   2,   1,   1,   0,
 };
 
-uint32_t stinger_isqrt32(uint32_t x) {
+STINGER_SMALL uint32_t stinger_isqrt32(uint32_t x) {
     unsigned shift = 0;
     if (x == 0)
         return 0;

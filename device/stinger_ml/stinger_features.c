@@ -4,24 +4,14 @@
  */
 #include "stinger_internal.h"
 
-/* NOINLINE keeps one loop out of the registers of another, OPAQUE a loop of a few turns from becoming a division. */
-#if defined(__GNUC__)
-#define NOINLINE __attribute__((noinline))
-#define INLINE static inline __attribute__((always_inline))
-#define OPAQUE(x) __asm__ volatile("" : "+r"(x))
-#else
-#define NOINLINE
-#define INLINE static inline
-#define OPAQUE(x) (void)0
-#endif
-
 #if STINGER_WITH_SUMMARY || STINGER_WITH_MAGNETIC
 
 static uint32_t magnitude(int32_t x) {
     return (uint32_t)(x < 0 ? -x : x);
 }
 
-uint32_t stinger_std_halves(const stinger_stream *s, const stinger_running *r) {
+/* floor(2 * sqrt(N * squares - sum^2) / N): the standard deviation in half counts, at most 65535. */
+static uint32_t std_halves(const stinger_stream *s, const stinger_running *r) {
     /* N * squares - sum^2 = high * 2^22 + low: N * squares is below 2^52, |sum| below 2^26. */
     const uint32_t mask = (UINT32_C(1) << 22) - 1u;
     uint32_t n = stinger_window(s), q_low = (uint32_t)r->squares, size = magnitude(r->sum);
@@ -60,6 +50,10 @@ uint32_t stinger_std_halves(const stinger_stream *s, const stinger_running *r) {
     }
     return h;
 }
+
+STINGER_NOINLINE int16_t stinger_deviation(const stinger_stream *s, const stinger_running *r, unsigned shift) {
+    return stinger_limit(((std_halves(s, r) >> shift) + 1u) >> 1);
+}
 #endif
 
 #if STINGER_WITH_SUMMARY
@@ -76,7 +70,7 @@ static uint32_t square(int32_t x) {
  * so both have the same rows: of the first half, which begins at 0, the tail from i on is in row i + 1; of the second,
  * the tail from i on is in row window - i. Before the first and behind the last is a row of zeros.
  */
-NOINLINE static void look_back(stinger_stream *s, unsigned at) {
+STINGER_NOINLINE static void look_back(stinger_stream *s, unsigned at) {
     unsigned window = stinger_window(s), half = (window + 1u) / 2u;
     bool second = at >= half;
     unsigned look = (second ? 2u * half : window) - 1u - at, row = second ? look + 1u : at + 1u;
@@ -88,7 +82,7 @@ NOINLINE static void look_back(stinger_stream *s, unsigned at) {
     }
     before += STINGER_MAX_CHANNELS;
     tail += STINGER_MAX_CHANNELS;
-    for (unsigned t = 0; t < s->model->triad_count; t++) {
+    for (unsigned t = 0; t < stinger_triads(s->model); t++) {
         uint32_t length = s->magnitude[look][t];
         tail[t] = (uint16_t)(length > before[t] ? length : before[t]);
     }
@@ -108,23 +102,24 @@ static uint16_t *highest_at(stinger_stream *s, unsigned at) {
 static const uint16_t *tail_of(const stinger_stream *s) {
     unsigned next = s->next, window = stinger_window(s), half = (window + 1u) / 2u;
     if (next == 0)
-        return s->tail[0]; /* all of both halves are new */
-    if (next == half)
-        return s->tail[half + 1u];
+        return s->tail[0]; /* all of both halves is new, and no tail is needed */
     return s->tail[next < half ? next + 1u : window - next];
 }
 
-static int16_t max_of(const stinger_stream *s, const uint16_t *tail, unsigned signal, unsigned round) {
+/* The largest value in the window; of magnitudes, which have half the unit, rounded. */
+STINGER_NOINLINE static int16_t max_of(const stinger_stream *s, const uint16_t *tail, unsigned signal) {
     uint32_t max = tail[signal], one = s->highest[0][signal], other = s->highest[1][signal];
     max = one > max ? one : max;
     max = other > max ? other : max;
-    return stinger_limit((max + round) >> round);
+    if (signal >= STINGER_MAX_CHANNELS)
+        max = (max + 1u) >> 1;
+    return stinger_limit(max);
 }
 
 static void summary_add(stinger_stream *s, const int16_t *sample, uint16_t at, bool full) {
     const stinger_model *m = s->model;
 #if STINGER_WITH_COUPLED
-    if (m->feature_set == STINGER_COUPLED)
+    if (stinger_set(m) == STINGER_COUPLED)
         stinger_coupled_add(s, sample, at, full);
 #endif
     int16_t *place = s->sample[at];
@@ -146,14 +141,13 @@ static void summary_add(stinger_stream *s, const int16_t *sample, uint16_t at, b
     }
     highest += STINGER_MAX_CHANNELS;
     r = s->triad;
-    for (unsigned t = 0; t < s->model->triad_count; t++, r++) {
+    for (unsigned t = 0; t < stinger_triads(s->model); t++, r++) {
         const int16_t *v = sample + m->triads[t];
         uint32_t squares = square(v[0]) + square(v[1]) + square(v[2]);
         uint32_t value = stinger_isqrt32(squares), old = gone_length[t];
         length[t] = (uint16_t)value;
         r->sum += (int32_t)(value - old);
-        r->squares += value * value;
-        r->squares -= old * old;
+        r->squares += (uint64_t)(value * value) - old * old;
         if (value > highest[t])
             highest[t] = (uint16_t)value;
     }
@@ -161,63 +155,40 @@ static void summary_add(stinger_stream *s, const int16_t *sample, uint16_t at, b
 }
 
 /* floor(x / (2 * window)) for a quotient below 2^16, from 16-bit products: the estimate is at most 3 too small. */
-typedef struct {
-    uint32_t d, scaled, bits;
-} divisor;
-
-INLINE divisor divisor_of(const stinger_stream *s) {
-    divisor by = {2u * stinger_window(s), stinger_scaled(s), stinger_bits(s) + 1u};
-    return by;
-}
-
-INLINE uint32_t divided(uint32_t x, divisor by) {
-    uint32_t high = x >> by.bits, low = x - (high << by.bits);
-    uint32_t q = (high * by.scaled + ((low * by.scaled) >> by.bits)) >> 15;
-    for (uint32_t rest = x - q * by.d; rest >= by.d; rest -= by.d) {
+STINGER_NOINLINE static uint32_t divided(const stinger_stream *s, uint32_t x) {
+    uint32_t d = 2u * stinger_window(s), scaled = stinger_scaled(s), bits = stinger_bits(s) + 1u;
+    uint32_t high = x >> bits, low = x - (high << bits);
+    uint32_t q = (high * scaled + ((low * scaled) >> bits)) >> 15;
+    for (uint32_t rest = x - q * d; rest >= d; rest -= d) {
         q++;
-        OPAQUE(rest);
+        STINGER_OPAQUE(rest);
     }
     return q;
 }
 
-/* The channels' means; sums are shifted by 32768 a sample to divide no negative ones. */
-static void put_means(const stinger_stream *s, int16_t *feature, uint32_t channels) {
-    divisor by = divisor_of(s);
-    uint32_t offset = (by.d << 15) + by.d / 2u;
-    for (const stinger_running *r = s->channel, *end = r + channels; r != end; r++)
-        *feature++ = (int16_t)((int32_t)divided(2u * (uint32_t)r->sum + offset, by) - 32768);
-}
-
-static void put_mean_sizes(const stinger_stream *s, int16_t *feature, uint32_t channels) {
-    divisor by = divisor_of(s);
-    for (const stinger_running *r = s->channel, *end = r + channels; r != end; r++)
-        *feature++ = stinger_limit(divided(2u * r->absolute + by.d / 2u, by));
-}
-
 static void summary(const stinger_stream *s, int16_t *feature) {
     const stinger_model *m = s->model;
-    uint32_t channels = stinger_channels(s), signal = 0;
+    uint32_t channels = stinger_channels(s), n = stinger_window(s);
     const uint16_t *tail = tail_of(s);
-    put_means(s, feature, channels);
-    feature += channels;
-    for (const stinger_running *r = s->channel, *end = r + channels; r != end; r++, feature++) {
-        feature[0] = stinger_limit((stinger_std_halves(s, r) + 1u) >> 1);
-        feature[channels] = max_of(s, tail, signal++, 0);
+    bool rich = stinger_set(m) != STINGER_SUMMARY;
+    for (unsigned c = 0; c < channels; c++) {
+        const stinger_running *r = &s->channel[c];
+        /* Sums are shifted by 32768 a sample to divide no negative ones. */
+        feature[c] = (int16_t)((int32_t)divided(s, 2u * (uint32_t)r->sum + (n << 16) + n) - 32768);
+        feature[c + channels] = stinger_deviation(s, r, 0);
+        feature[c + 2u * channels] = max_of(s, tail, c);
+        if (rich)
+            feature[c + 3u * channels] = stinger_limit(divided(s, 2u * r->absolute + n));
     }
-    feature += channels;
-    signal = STINGER_MAX_CHANNELS;
-    if (m->feature_set != STINGER_SUMMARY) {
-        put_mean_sizes(s, feature, channels);
-        feature += channels;
-    }
-    for (const stinger_running *r = s->triad, *end = r + s->model->triad_count; r != end; r++, feature += 3) {
-        feature[0] = stinger_limit(divided((uint32_t)r->sum + stinger_window(s), divisor_of(s)));
-        /* isqrt(V / N^2) is half of that rounded down; then to units of two counts, rounded. */
-        feature[1] = stinger_limit(((stinger_std_halves(s, r) >> 1) + 1u) >> 1);
-        feature[2] = max_of(s, tail, signal++, 1);
+    feature += (rich ? 4u : 3u) * channels;
+    for (unsigned t = 0; t < stinger_triads(m); t++, feature += 3) {
+        const stinger_running *r = &s->triad[t];
+        feature[0] = stinger_limit(divided(s, (uint32_t)r->sum + n));
+        feature[1] = stinger_deviation(s, r, 1);
+        feature[2] = max_of(s, tail, STINGER_MAX_CHANNELS + t);
     }
 #if STINGER_WITH_COUPLED
-    if (m->feature_set == STINGER_COUPLED)
+    if (stinger_set(m) == STINGER_COUPLED)
         stinger_coupled(s, feature);
 #endif
 }
@@ -231,13 +202,13 @@ void stinger_features_add(stinger_stream *s, const int16_t *sample, uint16_t at,
     }
 #endif
 #if STINGER_WITH_MAGNETIC
-    if (s->model->feature_set == STINGER_MAGNETIC) {
+    if (stinger_set(s->model) == STINGER_MAGNETIC) {
         stinger_magnetic_add(s, sample, at, full);
         return;
     }
 #endif
 #if STINGER_WITH_FLATTEN
-    if (s->model->feature_set == STINGER_FLATTEN) {
+    if (stinger_set(s->model) == STINGER_FLATTEN) {
         stinger_flatten_add(s, sample, at, full);
         return;
     }
@@ -255,13 +226,13 @@ void stinger_features(const stinger_stream *s, int16_t *feature) {
     }
 #endif
 #if STINGER_WITH_MAGNETIC
-    if (s->model->feature_set == STINGER_MAGNETIC) {
+    if (stinger_set(s->model) == STINGER_MAGNETIC) {
         stinger_magnetic(s, feature);
         return;
     }
 #endif
 #if STINGER_WITH_FLATTEN
-    if (s->model->feature_set == STINGER_FLATTEN) {
+    if (stinger_set(s->model) == STINGER_FLATTEN) {
         stinger_flatten(s, feature);
         return;
     }

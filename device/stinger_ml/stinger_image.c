@@ -209,6 +209,7 @@ stinger_image_status stinger_image_open(stinger_image *image, const void *bytes,
     image->network.scaler = NULL;
     image->network.layers = image->layer;
     image->network.layer_count = 0;
+    image->network.alone = 0;
     image->convolution.layers = image->layer;
     image->convolution.layer_count = 0;
     image->convolution.kernel = 0;

@@ -9,7 +9,49 @@
 /* Signed right shifts below mean floor division, as on every compiler this is built with; refuse any other. */
 typedef char stinger_assert_arithmetic_shift[((-3) >> 1) == -2 ? 1 : -1];
 
-/* Of the stream's model. Where they are constant, loops and products become shorter. */
+/*
+ * NOINLINE keeps code that is used more than once from being there more than once, or a loop out of the registers of
+ * another; OPAQUE a loop of a few turns from being rewritten, into a division or into more code.
+ */
+#if defined(__GNUC__)
+#define STINGER_NOINLINE __attribute__((noinline))
+#define STINGER_OPAQUE(x) __asm__ volatile("" : "+r"(x))
+#else
+#define STINGER_NOINLINE
+#define STINGER_OPAQUE(x) (void)0
+#endif
+/* For clang, whose -Os otherwise unrolls and copies what runs once a sample. */
+#if defined(__clang__)
+#define STINGER_SMALL __attribute__((minsize))
+#else
+#define STINGER_SMALL
+#endif
+
+/* In a build for one model, everything that it was built with is there: nothing needs to be asked for. */
+#ifdef STINGER_ONLY_MODEL
+#define STINGER_HAS(pointer) true
+#else
+#define STINGER_HAS(pointer) ((pointer) != NULL)
+#endif
+
+/* Of a model, and of a stream's. Where they are constant, loops and products become shorter. */
+#ifdef STINGER_ONLY_MODEL
+static inline unsigned stinger_triads(const stinger_model *model) {
+    (void)model;
+    return STINGER_MODEL_TRIADS;
+}
+static inline stinger_feature_set stinger_set(const stinger_model *model) {
+    (void)model;
+    return STINGER_MODEL_FEATURE_SET;
+}
+#else
+static inline unsigned stinger_triads(const stinger_model *model) {
+    return model->triad_count;
+}
+static inline stinger_feature_set stinger_set(const stinger_model *model) {
+    return model->feature_set;
+}
+#endif
 static inline unsigned stinger_window(const stinger_stream *stream) {
     return STINGER_FIXED_SHAPE ? STINGER_MAX_WINDOW : stream->model->window;
 }
@@ -41,7 +83,7 @@ void stinger_coupled_add(stinger_stream *stream, const int16_t *sample, uint16_t
 
 /* All of `invariant` and `invariant_rich`, the same way; of channels, only those for a feature or the gate are summed. */
 static inline bool stinger_is_invariant(const stinger_model *model) {
-    return model->feature_set == STINGER_INVARIANT || model->feature_set == STINGER_INVARIANT_RICH;
+    return stinger_set(model) == STINGER_INVARIANT || stinger_set(model) == STINGER_INVARIANT_RICH;
 }
 void stinger_invariant(const stinger_stream *stream, int16_t *feature);
 void stinger_invariant_add(stinger_stream *stream, const int16_t *sample, uint16_t at, bool full);
@@ -85,12 +127,12 @@ uint32_t stinger_divide(uint32_t x, uint32_t d, uint32_t reciprocal);
 uint32_t stinger_wide_quotient(uint64_t x, uint64_t d);
 /* ratio of stinger.features.arithmetic, at most 32767: p < 2^45, q < 2^41. */
 uint32_t stinger_ratio(uint64_t p, uint64_t q, uint32_t otherwise);
-/* floor(2 * sqrt(N * squares - sum^2) / N): the standard deviation in half counts, at most 65535. */
-uint32_t stinger_std_halves(const stinger_stream *stream, const stinger_running *running);
+/* The standard deviation in units of 2^`shift` counts, rounded; its half counts are rounded down to half units first. */
+int16_t stinger_deviation(const stinger_stream *stream, const stinger_running *running, unsigned shift);
 
 /* At most 32767. */
 static inline int16_t stinger_limit(uint32_t x) {
-    return (int16_t)(x > 32767u ? 32767u : x);
+    return (int16_t)(x >> 15 != 0 ? 32767u : x); /* so compilers need one constant, not two */
 }
 
 /* Whether a step of time is more than one and a half periods; written so that no period makes it wrap. */

@@ -24,8 +24,8 @@ static void two_classes(stinger_decision *d) {
     uint32_t likely = STINGER_ONE + exp_negative((uint32_t)(logit < 0 ? -logit : logit));
     likely = stinger_reciprocal(likely);
     d->label = logit > 0;
-    d->probability[d->label] = (uint16_t)likely;
-    d->probability[1 - d->label] = (uint16_t)(STINGER_ONE - likely);
+    d->probability[0] = (uint16_t)(logit > 0 ? STINGER_ONE - likely : likely);
+    d->probability[1] = (uint16_t)(STINGER_ONE - d->probability[0]);
 }
 
 #if STINGER_MAX_CLASSES > 2

@@ -195,10 +195,6 @@ static uint32_t divided(uint64_t x, const stinger_length *l) {
     return (high << 16) + stinger_divide(rest, d, l->reciprocal);
 }
 
-static int16_t deviation(const stinger_stream *s, const stinger_running *r) {
-    return stinger_limit((stinger_std_halves(s, r) + 1u) >> 1);
-}
-
 static int16_t with_sign(uint32_t size, bool negative) {
     return (int16_t)(negative ? -(int32_t)size : (int32_t)size);
 }
@@ -210,11 +206,11 @@ void stinger_magnetic(const stinger_stream *s, int16_t *feature) {
     uint32_t mean_m = (uint32_t)mean(s, v->strength.sum), size_v = (uint32_t)mean(s, sum_v < 0 ? -sum_v : sum_v);
     uint32_t dip = mean_m == 0 ? 0 : stinger_quotient(size_v << UNIT_BITS, mean_m);
     *feature++ = (int16_t)mean_m;
-    *feature++ = deviation(s, &v->strength);
+    *feature++ = stinger_deviation(s, &v->strength, 0);
     *feature++ = (int16_t)((v->late_strength + (uint32_t)half) >> shift);
     *feature++ = mean(s, sum_v);
     *feature++ = (int16_t)size_v;
-    *feature++ = deviation(s, &v->vertical);
+    *feature++ = stinger_deviation(s, &v->vertical, 0);
     *feature++ = (int16_t)((v->late_vertical + half) >> shift);
     *feature++ = (int16_t)stinger_isqrt32(mean_m * mean_m - size_v * size_v);
     *feature++ = with_sign(dip, sum_v < 0);

@@ -27,7 +27,11 @@
 extern "C" {
 #endif
 
-/* Limits of this build. An exported model brings a stinger_limits.h with its exact sizes. */
+/*
+ * Limits of this build. An exported model brings a stinger_limits.h with its exact sizes. Beside it, firmware that runs
+ * this model and never another, not even an uploaded one, may define STINGER_ONLY_MODEL as its name, stinger_model_data:
+ * checks of models are then left out, and stinger_stream_init refuses all but this one.
+ */
 #ifdef STINGER_LIMITS_H
 #include STINGER_LIMITS_H
 #endif
@@ -154,6 +158,7 @@ typedef struct {
     const stinger_scaler *scaler; /* one per feature */
     const stinger_layer *layers;
     uint8_t layer_count;
+    uint8_t alone; /* 1: the last layer has one row, which is not padded; else 0 */
 } stinger_network;
 
 /*

@@ -25,10 +25,12 @@ static void tick(const stinger_policy *p, stinger_policy_state *s, uint32_t t_us
     if (s->held != 0 && t_us - s->held_t_us > p->stale_us)
         s->held = 0;
     int32_t difference = ((int32_t)s->held << ENVELOPE_SHIFT) - s->envelope;
-    if (difference > 0)
-        s->envelope += ((int32_t)p->attack * difference + ((1 << RATE_SHIFT) - 1)) >> RATE_SHIFT;
-    else
-        s->envelope += ((int32_t)p->release * difference) >> RATE_SHIFT;
+    int32_t rate = p->release, up = 0;
+    if (difference > 0) {
+        rate = p->attack;
+        up = (1 << RATE_SHIFT) - 1;
+    }
+    s->envelope += (rate * difference + up) >> RATE_SHIFT;
 
     if (s->phase == PHASE_OFF) {
         if (s->envelope >= (int32_t)p->on << ENVELOPE_SHIFT) {
@@ -43,8 +45,8 @@ static void tick(const stinger_policy *p, stinger_policy_state *s, uint32_t t_us
         s->phase = PHASE_OFF;
 }
 
-bool stinger_policy_update(const stinger_policy *p, stinger_policy_state *s, uint32_t t_us, bool ready,
-                           uint16_t probability, uint64_t motion) {
+STINGER_SMALL bool stinger_policy_update(const stinger_policy *p, stinger_policy_state *s, uint32_t t_us, bool ready,
+                                         uint16_t probability, uint64_t motion) {
     uint32_t period = p->period_us, step = t_us - s->last_t_us;
     if (!s->started || (step >> MAX_MISSED_SHIFT) >= period) {
         s->started = true;

@@ -1,6 +1,16 @@
 /* The sliding window: what enters it, what breaks it, when it is full. */
 #include "stinger_internal.h"
 
+#ifdef STINGER_ONLY_MODEL
+
+extern const stinger_model STINGER_ONLY_MODEL;
+
+static bool fits(const stinger_model *m) {
+    return m == &STINGER_ONLY_MODEL;
+}
+
+#else
+
 static bool policy_fits(const stinger_model *m, const stinger_policy *p) {
     if (!STINGER_WITH_POLICIES || p->period_us != m->period_us || p->period_us == 0 || p->positive >= m->classes)
         return false;
@@ -75,17 +85,20 @@ static bool fits(const stinger_model *m) {
     return true;
 }
 
-static void clear(stinger_stream *s) {
-    static const stinger_running empty;
-    for (unsigned c = 0; c < STINGER_MAX_CHANNELS; c++)
-        s->channel[c] = empty;
+#endif
+
+STINGER_NOINLINE static void zero(void *at, size_t size) {
+    for (uint8_t *byte = at, *end = byte + size; byte != end; byte++)
+        *byte = 0;
+}
+
+STINGER_NOINLINE static void clear(stinger_stream *s) {
+    zero(s->channel, sizeof s->channel);
 #if STINGER_WITH_SUMMARY
-    for (unsigned t = 0; t < STINGER_MAX_TRIADS; t++)
-        s->triad[t] = empty;
+    zero(s->triad, sizeof s->triad);
 #endif
 #if STINGER_WITH_COUPLED
-    for (unsigned c = 0; c < 6; c++)
-        s->steps[c] = 0;
+    zero(s->steps, sizeof s->steps);
 #endif
 #if STINGER_WITH_INVARIANT
     stinger_invariant_clear(s);
@@ -111,9 +124,7 @@ static void set_window(stinger_stream *s, uint32_t window) {
 #endif
 
 bool stinger_stream_init(stinger_stream *s, const stinger_model *model) {
-    uint8_t *byte = (uint8_t *)s;
-    for (size_t i = 0; i < sizeof *s; i++)
-        byte[i] = 0;
+    zero(s, sizeof *s);
     s->model = fits(model) ? model : NULL;
     if (s->model == NULL)
         return false;
@@ -125,11 +136,11 @@ bool stinger_stream_init(stinger_stream *s, const stinger_model *model) {
         stinger_invariant_init(s);
 #endif
 #if STINGER_WITH_MAGNETIC
-    if (model->feature_set == STINGER_MAGNETIC)
+    if (stinger_set(model) == STINGER_MAGNETIC)
         stinger_magnetic_init(s);
 #endif
 #if STINGER_WITH_POLICIES
-    if (model->policy != NULL)
+    if (STINGER_HAS(model->policy))
         stinger_policy_init(model->policy, model->window, &s->policy);
 #endif
     return true;
@@ -140,7 +151,7 @@ bool stinger_stream_push(stinger_stream *s, const int16_t *sample, uint32_t t_us
     if (m == NULL)
         return false;
     uint32_t step = t_us - s->last_t_us;
-    if (s->count > 0 && (gap || step == 0 || stinger_is_gap(step, m->period_us)))
+    if (gap || step == 0 || stinger_is_gap(step, m->period_us))
         clear(s);
     s->last_t_us = t_us;
 
@@ -152,7 +163,7 @@ bool stinger_stream_push(stinger_stream *s, const int16_t *sample, uint32_t t_us
         s->count++;
     bool ready = s->count == stinger_window(s);
 #if STINGER_WITH_POLICIES
-    if (m->policy != NULL && !ready)
+    if (STINGER_HAS(m->policy) && !ready)
         stinger_policy_update(m->policy, &s->policy, t_us, false, 0, 0);
 #endif
     return ready;
@@ -167,27 +178,30 @@ void stinger_stream_decide(stinger_stream *s, stinger_decision *d) {
     stinger_features(s, d->feature);
     d->classes = m->classes;
 #if STINGER_WITH_NETWORKS
-    if (m->network != NULL)
+    if (STINGER_HAS(m->network))
         stinger_network_decide(m->network, d->feature, m->features, d);
 #endif
 #if STINGER_WITH_FORESTS
-    if (m->forest != NULL)
+    if (STINGER_HAS(m->forest))
         stinger_forest_decide(m->forest, d->feature, d);
 #endif
 #if STINGER_WITH_BOOSTED
-    if (m->boosted != NULL)
+    if (STINGER_HAS(m->boosted))
         stinger_boosted_decide(m->boosted, d->feature, d);
 #endif
 #if STINGER_WITH_CONVOLUTIONS
-    if (m->convolution != NULL)
+    if (STINGER_HAS(m->convolution))
         stinger_convolution_decide(m, s->activation, d);
 #endif
     d->on = false;
 #if STINGER_WITH_POLICIES
     const stinger_policy *p = m->policy;
-    if (p != NULL) {
-        const stinger_running *gyro = &s->channel[p->gate_lsb == 0 ? 0 : p->gyro];
-        uint64_t motion = p->gate_lsb == 0 ? 0 : gyro[0].squares + gyro[1].squares + gyro[2].squares;
+    if (STINGER_HAS(p)) {
+        uint64_t motion = 0;
+        if (p->gate_lsb != 0) {
+            const stinger_running *gyro = &s->channel[p->gyro];
+            motion = gyro[0].squares + gyro[1].squares + gyro[2].squares;
+        }
         d->on = stinger_policy_update(p, &s->policy, s->last_t_us, true, d->probability[p->positive], motion);
     }
 #endif

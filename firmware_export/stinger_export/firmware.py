@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -118,15 +119,8 @@ def build_firmware(
     elf = output_dir / "firmware.elf"
     with tempfile.TemporaryDirectory(prefix="stinger-build-") as folder, atomic_output(elf) as temporary:
         objects = _compile(compiler, sources, model_dir, Path(folder), any_model=any_model, stand_in=stand_in)
-        link: list[str | Path] = [
-            *_M0PLUS[compiler.kind],
-            "-O2",
-            "-ffreestanding",
-            f"-Wl,-T,{script}",
-            "-Wl,--gc-sections",
-        ]
-        link += ["-nostartfiles", *objects, *_LIBRARIES[compiler.kind], "-Wl,--build-id=none", "-o", temporary]
-        compiler.run(link, what=f"the firmware for {board}")
+        link = board_link(compiler, [f"-Wl,-T,{script}", *objects])
+        compiler.run([*link, "-o", temporary], what=f"the firmware for {board}")
         image, sizes = _read_elf(temporary)
     firmware = Firmware(
         elf=elf, bin=output_dir / "firmware.bin", uf2=output_dir / "firmware.uf2", **sizes, compiler=compiler.version
@@ -193,6 +187,12 @@ def _defines(any_model: bool) -> dict[str, str | int | None]:
 def board_flags(compiler: Compiler) -> list[str]:
     """Return how C is compiled for the board, include paths and macros aside."""
     return [*_M0PLUS[compiler.kind], *_FREESTANDING, *STRICT]
+
+
+def board_link(compiler: Compiler, inputs: Sequence[str | Path]) -> list[str | Path]:
+    """Return how objects are linked for the board, without what nobody uses; the output aside."""
+    flags = [*_M0PLUS[compiler.kind], "-O2", "-ffreestanding", "-Wl,--gc-sections", "-nostartfiles"]
+    return [*flags, *inputs, *_LIBRARIES[compiler.kind], "-Wl,--build-id=none"]
 
 
 def _compile(

@@ -1,17 +1,22 @@
-"""What each part of the C library takes on the board: flash by its files, RAM by the contexts that a caller owns.
+"""What the C library takes on the board: part by part, and all that one model needs of it.
 
-Each file is compiled as for the board, with everything switched on and the library's own limits, but for nine channels
-of three sensors, and its sections are added up: what a linker keeps of it is at most that. The library has no
+Parts: each file is compiled as for the board, with everything switched on and the library's own limits, but for nine
+channels of three sensors, and its sections are added up: what a linker keeps of it is at most that. The library has no
 variables; RAM is what its structs take.
+
+A model: library and model are linked as for firmware that runs this model and no other (STINGER_ONLY_MODEL), with
+nothing beside them but a function that calls the four functions of `stinger_ml.h`.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from stinger_export.elf import elf_reader, symbols
-from stinger_export.firmware import board_flags
+from stinger_export.elf import elf_reader, section_bytes, symbols
+from stinger_export.firmware import board_flags, board_link
 from stinger_export.toolchain import Compiler, common_arguments, cross_compiler, device_sources
 
 #: Parts, the files of stinger_ml that belong to each, and the structs that it needs.
@@ -37,6 +42,22 @@ _HEADERS = ("stinger_frame.h", "stinger_image.h", "stinger_ml.h", "stinger_store
 #: Enough for every feature set.
 _LIMITS = {"STINGER_MAX_CHANNELS": 9, "STINGER_MAX_TRIADS": 3}
 _KEPT_IN_FLASH = 0x2  # SHF_ALLOC
+_MODEL = "stinger_model_data"
+_IN_FLASH = (".text", ".rodata", ".data")
+_CALLER = "caller"
+_CALLS = f"""\
+#include "stinger_ml.h"
+extern const stinger_model {_MODEL};
+stinger_stream stream;
+stinger_decision decision;
+bool {_CALLER}(const int16_t *sample, uint32_t t_us);
+bool {_CALLER}(const int16_t *sample, uint32_t t_us) {{
+    stinger_stream_init(&stream, &{_MODEL});
+    if (stinger_stream_push(&stream, sample, t_us, false))
+        stinger_stream_decide(&stream, &decision);
+    return stinger_stream_on(&stream);
+}}
+"""
 
 
 def part_sizes() -> tuple[list[dict[str, str | int]], str]:
@@ -55,7 +76,10 @@ def part_sizes() -> tuple[list[dict[str, str | int]], str]:
     with tempfile.TemporaryDirectory(prefix="stinger-size-") as folder:
         ram = _contexts(compiler, library, Path(folder))
         for part, (files, contexts) in PARTS.items():
-            flash = sum(_sections(_object(compiler, library / f"stinger_{f}.c", library, Path(folder))) for f in files)
+            flash = sum(
+                _sections(_object(compiler, library / f"stinger_{f}.c", [library], Path(folder), _LIMITS))
+                for f in files
+            )
             rows.append(
                 {
                     "part": part,
@@ -65,6 +89,59 @@ def part_sizes() -> tuple[list[dict[str, str | int]], str]:
                 }
             )
     return rows, compiler.version
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What firmware takes that runs one model and no other, beside what calls it.
+
+    Attributes:
+        flash_bytes: Code and constants, what lies between them included.
+        ram_bytes: State of a stream and a decision.
+        rows: Functions and constants, the largest first: ``name``, ``kind`` (code, constants) and ``bytes``.
+        compiler: Name and version.
+    """
+
+    flash_bytes: int
+    ram_bytes: int
+    rows: list[dict[str, str | int]]
+    compiler: str
+
+
+def model_size(model_dir: Path) -> ModelSize:
+    """Compile and link an exported model with what it needs of the library.
+
+    Args:
+        model_dir: Holds ``stinger_model_data.c`` and ``stinger_limits.h``.
+
+    Raises:
+        ToolchainError: There is no compiler for the board, or it refuses.
+    """
+    compiler = cross_compiler()
+    library = device_sources() / "stinger_ml"
+    defines = {"STINGER_LIMITS_H": '"stinger_limits.h"', "STINGER_ONLY_MODEL": _MODEL}
+    with tempfile.TemporaryDirectory(prefix="stinger-size-") as name:
+        folder = Path(name)
+        (folder / "calls.c").write_text(_CALLS)
+        sources = [*sorted(library.glob("*.c")), model_dir / f"{_MODEL}.c", folder / "calls.c"]
+        objects = [_object(compiler, source, [model_dir, library], folder, defines) for source in sources]
+        elf = folder / "model.elf"
+        link = board_link(compiler, [f"-Wl,-e,{_CALLER}", *objects])
+        compiler.run([*link, "-o", elf], what="the model")
+        every = [symbol for symbol in symbols(elf) if symbol.size]
+        [caller] = [symbol.size for symbol in every if symbol.name == _CALLER]
+        flash = sum(section_bytes(elf, section) for section in _IN_FLASH) - caller
+    kept = sorted((s for s in every if s.section in _IN_FLASH and s.name != _CALLER), key=lambda s: (-s.size, s.name))
+    rows: list[dict[str, str | int]] = [
+        {"name": s.name, "kind": "code" if s.function else "constants", "bytes": s.size} for s in kept
+    ]
+    return ModelSize(flash, sum(s.size for s in every if s.section == ".bss"), rows, compiler.version)
+
+
+def model_table(size: ModelSize) -> tuple[list[str], list[list[str]]]:
+    """Return what to print of it: titles and lines."""
+    lines = [[str(row["name"]), str(row["kind"]), f"{row['bytes']:,}"] for row in size.rows]
+    return ["name", "kind", "bytes"], lines
 
 
 def table(rows: list[dict[str, str | int]]) -> tuple[list[str], list[list[str]]]:
@@ -77,9 +154,15 @@ def _ram(row: dict[str, str | int]) -> str:
     return f"{row['ram_bytes']:,}" if row["ram_bytes"] else ""
 
 
-def _object(compiler: Compiler, source: Path, library: Path, folder: Path) -> Path:
+def _object(
+    compiler: Compiler,
+    source: Path,
+    include: Sequence[Path],
+    folder: Path,
+    defines: Mapping[str, str | int | None] | None = None,
+) -> Path:
     target = folder / f"{source.stem}.o"
-    flags = [*board_flags(compiler), *common_arguments([source.parent], [library], _LIMITS)]
+    flags = [*board_flags(compiler), *common_arguments([source.parent], include, defines)]
     compiler.run([*flags, "-c", source, "-o", target], what=source.name)
     return target
 
@@ -98,4 +181,5 @@ def _contexts(compiler: Compiler, library: Path, folder: Path) -> dict[str, int]
     source = folder / "contexts.c"
     lines = [f'#include "{header}"' for header in _HEADERS]
     source.write_text("\n".join([*lines, *(f"char of_{name}[sizeof({name})];" for name in names), ""]))
-    return {s.name[3:]: s.size for s in symbols(_object(compiler, source, library, folder)) if s.name.startswith("of_")}
+    made = _object(compiler, source, [library], folder, _LIMITS)
+    return {s.name[3:]: s.size for s in symbols(made) if s.name.startswith("of_")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cli_in_process import run
 from stinger_export.size import PARTS
 from stinger_export.toolchain import device_sources
 
+COMPILERS = ("zig", "gcc") if shutil.which("arm-none-eabi-gcc") else ("zig",)
 PAGE = Path(__file__).parents[2] / "docs" / "size.md"
 
 
@@ -42,3 +44,27 @@ def test_the_table_is_readable(monkeypatch):
     code, out, _ = run("bench", "size")
     assert code == 0
     assert re.search(r"^store +│ +\d,\d{3} │ +\d{3} │ +stinger_store *$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_firmware_for_one_perceptron_takes_8_kb_of_flash_and_2_of_ram(compiler, monkeypatch):
+    monkeypatch.setenv("STINGER_CROSS", compiler)
+    code, out, said = run("bench", "size", "--model", "mlp", "--json")
+    assert (code, said) == (0, [])
+    report = json.loads(out)
+    assert report["flash_bytes"] <= 8192
+    assert report["ram_bytes"] <= 2048
+    sizes = {row["name"]: row["bytes"] for row in report["rows"]}
+    assert sizes["layer0_weight"] == 30 * 64
+    assert sizes["layer1_weight"] == 64 * 32
+    assert sizes["layer2_weight"] == 32
+    assert 0 <= report["flash_bytes"] - sum(sizes.values()) < 128  # names, what aligns functions
+    assert not [name for name in sizes if "image" in name or "forest" in name or "mem" in name]
+
+
+def test_that_table_is_readable(monkeypatch):
+    monkeypatch.setenv("STINGER_CROSS", "zig")
+    code, out, _ = run("bench", "size", "--model", "logreg", "--features", "summary")
+    assert code == 0
+    assert re.search(r"^scaler +│ constants +│ +144 *$", out, re.MULTILINE)
+    assert re.search(r"; \d,\d{3} bytes of flash, 1,\d{3} of RAM$", out, re.MULTILINE)

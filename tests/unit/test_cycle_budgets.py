@@ -30,7 +30,7 @@ BUDGETS = {
     "features": (3_650, 5_000),
     "magnetic": (4_950, 6_000),
     "logreg": (4_750, 6_000),
-    "mlp": (24_900, 25_500),
+    "mlp": (24_000, 25_000),
     "rf": (7_000, 8_000),
 }
 FAMILY = {"features": ("dt", {"max_depth": 1}), "magnetic": ("dt", {"max_depth": 1})}

@@ -76,6 +76,24 @@ def test_so_does_the_plain_c_beside_the_assembly(family, features, classes, comp
     assert_equal(*built(family, features, classes, tmp_path))
 
 
+#: Every kind of body, in firmware that is built for this model and no other.
+ONLY = [
+    ("mlp", "rich", 3),
+    ("logreg", "summary", 2),
+    ("rf", "coupled", 2),
+    ("hgb", "invariant_rich", 3),
+    ("torch-cnn", "flatten", 2),
+]
+
+
+@pytest.mark.parametrize(("family", "features", "classes"), ONLY)
+def test_so_does_firmware_for_this_model_only(family, features, classes, tmp_path, monkeypatch):
+    usual = firmware._defines
+    only = {"STINGER_ONLY_MODEL": "stinger_model_data"}
+    monkeypatch.setattr(firmware, "_defines", lambda any_model: usual(any_model) | only)
+    assert_equal(*built(family, features, classes, tmp_path))
+
+
 # Thumb code, and what it may not do.
 FAULTS = {
     "an unaligned word": (bytes.fromhex("0868"), (0, SCRATCH + 2)),  # ldr r0, [r1]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from stinger.features.sets import require_on_device
 from stinger.files import write_text
 from stinger.models.policy import Policy
-from stinger_export.integer.layout import MAX_TRIADS, ROW_GROUP, activations, padded, stored_weights
+from stinger.models.spec import ModelSpec
+from stinger_export.integer.layout import MAX_TRIADS, activations, compiled, padded, stored_weights
 from stinger_export.integer.model import Body, Boosted, Convolutional, Forest, IntegerModel, Layer, Network
 
 _WIDTH = 118
@@ -62,9 +63,16 @@ def limits_header(model: IntegerModel) -> str:
         f"#define STINGER_WITH_INVARIANT {int(invariant)}",
         f"#define STINGER_WITH_MAGNETIC {int(model.spec.features == 'magnetic')}",
         f"#define STINGER_WITH_FLATTEN {int(model.spec.features == 'flatten')}",
+        "/* Of the model itself; for STINGER_ONLY_MODEL. */",
+        f"#define STINGER_MODEL_FEATURE_SET {_feature_set(model.spec)}",
+        f"#define STINGER_MODEL_TRIADS {len(features.triads)}",
         "#endif",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _feature_set(spec: ModelSpec) -> str:
+    return f"STINGER_{spec.features.upper()}"
 
 
 def _has_weights16(body: Body) -> bool:
@@ -97,7 +105,7 @@ def model_source(model: IntegerModel) -> str:
         "features": str(len(features)),
         "triad_count": str(len(features.triads)),
         "triads": "{" + ", ".join(map(str, triads)) + "}",
-        "feature_set": f"STINGER_{spec.features.upper()}",
+        "feature_set": _feature_set(spec),
         **{name: f"&{name}" if isinstance(model.body, kind) else "NULL" for name, kind in kinds.items()},
         "policy": "NULL" if spec.policy is None else "&policy",
     }
@@ -122,31 +130,38 @@ def _network(network: Network | Convolutional) -> list[str]:
     s = network.scaler
     entries = (f"{{{o}, {a}, {n}}}" for o, a, n in zip(s.offset, s.scale, s.shift, strict=True))
     parts = ["static const stinger_scaler scaler[] = " + _braces(entries) + ";"]
-    parts += [_layer_arrays(i, layer) for i, layer in enumerate(network.layers)]
-    layers = ",\n".join(_layer_entry(i, layer) for i, layer in enumerate(network.layers))
-    parts.append(f"static const stinger_layer layers[] = {{\n{layers},\n}};")
+    shapes = layer_shapes(network)
+    layers = list(zip(network.layers, shapes, strict=True))
+    parts += [_layer_arrays(i, layer, shape) for i, (layer, shape) in enumerate(layers)]
+    table = ",\n".join(_layer_entry(i, layer, shape) for i, (layer, shape) in enumerate(layers))
+    parts.append(f"static const stinger_layer layers[] = {{\n{table},\n}};")
     count = len(network.layers)
     if isinstance(network, Convolutional):
         parts.append(f"static const stinger_convolution convolution = {{scaler, layers, {count}, {network.kernel}}};")
     else:
-        parts.append(f"static const stinger_network network = {{scaler, layers, {count}}};")
+        alone = int(shapes[-1][0] == 1)
+        parts.append(f"static const stinger_network network = {{scaler, layers, {count}, {alone}}};")
     return parts
 
 
-def _layer_arrays(i: int, layer: Layer) -> str:
-    rows = list(zip(layer.bias, layer.scale, layer.pre, layer.post, strict=True))
-    # An empty row computes a 0 that nobody reads; its shift must still be one that C allows.
-    rows += [(0, 0, 0, 1)] * (-len(rows) % ROW_GROUP)
+def layer_shapes(network: Network | Convolutional) -> list[tuple[int, int]]:
+    """Return rows and inputs of each layer with their padding in C; the only row of the last one may stand alone."""
+    if isinstance(network, Convolutional):
+        return [padded(*layer.weight.shape) for layer in network.layers]
+    return [compiled(*layer.weight.shape, last=layer is network.layers[-1]) for layer in network.layers]
+
+
+def _layer_arrays(i: int, layer: Layer, shape: tuple[int, int]) -> str:
+    rows = zip(layer.bias, layer.scale, layer.pre, layer.post, strict=True)
     entries = _braces(f"{{{bias}, {scale}, {pre}, {post}}}" for bias, scale, pre, post in rows)
-    weights = _array(f"layer{i}_weight", stored_weights(layer.weight))
+    weights = _array(f"layer{i}_weight", stored_weights(layer.weight, shape))
     return f"STINGER_ALIGNED {weights}\nstatic const stinger_row layer{i}_row[] = {entries};"
 
 
-def _layer_entry(i: int, layer: Layer) -> str:
-    rows, inputs = layer.weight.shape
+def _layer_entry(i: int, layer: Layer, shape: tuple[int, int]) -> str:
     weight8 = f"layer{i}_weight" if layer.weight.dtype == np.int8 else "NULL"
     weight16 = f"layer{i}_weight" if layer.weight.dtype == np.int16 else "NULL"
-    return f"    {{{weight8}, {weight16}, layer{i}_row, {padded(rows, inputs)[1]}, {rows}}}"
+    return f"    {{{weight8}, {weight16}, layer{i}_row, {shape[1]}, {len(layer.weight)}}}"
 
 
 def _trees(trees: Forest | Boosted) -> list[str]:

@@ -79,17 +79,32 @@ def device(
 
 @app.command()
 def size(
+    model: Annotated[str | None, typer.Option(help="Family: all that firmware for one model takes instead.")] = None,
+    features: Annotated[str, typer.Option(help="Its feature set.")] = "rich",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of its session and training.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Flash and RAM that each part of the C library takes on the board."""
-    from stinger_export.size import part_sizes, table
+    """Flash and RAM that each part of the C library takes on the board, or firmware that runs one model only."""
+    from dataclasses import asdict
 
+    from stinger_export.size import model_table, part_sizes, table
+
+    if model is not None:
+        from stinger.workflow.bench_size import bench_model_size
+
+        taken = bench_model_size(model, features, seed, to_stderr())
+        if json:
+            print_json(asdict(taken))
+            return
+        print_table(*model_table(taken))
+        typer.echo(f"\n{taken.compiler}; {taken.flash_bytes:,} bytes of flash, {taken.ram_bytes:,} of RAM")
+        return
     rows, compiler = part_sizes()
     if json:
         print_json({"rows": rows, "compiler": compiler})
         return
     print_table(*table(rows))
-    typer.echo(f"\n{compiler}; windows of up to 64 samples of 6 channels, everything switched on")
+    typer.echo(f"\n{compiler}; windows of up to 64 samples of 9 channels, everything switched on")
 
 
 @app.command()

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stinger.errors import CheckFailedError, UsageError
-from stinger.link.frames import REPLY_PREFIX, Frame, FrameReader, encode_frame
-from stinger.link.messages import FrameType
+from stinger.link.frames import REPLY_PREFIX, Frame, FrameReader
 from stinger.models.train import train
 from stinger.synth.shots import make_session
 from stinger.windows.cut import cut
@@ -198,8 +197,7 @@ class _Soak:
         if i % _LEFT_OUT == _LEFT_OUT - 1:
             self._account.leave_out()
         else:
-            payload = self._account.give(i).pack()
-            self.board.feed_sensor(encode_frame(Frame(FrameType.SAMPLE, 0, i & 0xFFFFFFFF, 0, 0, payload)))
+            self.board.feed_sensor(self._account.give(i))
         self._send()
         before = self.board.micros
         self._run()

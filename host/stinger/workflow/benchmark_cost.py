@@ -19,7 +19,8 @@ from stinger.features.coupled import MAX_POINTS
 from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.windows.dataset import Dataset
 from stinger.workflow.emulated import emulated_cost
-from stinger_export.integer.layout import activations, padded
+from stinger_export.integer.c_source import layer_shapes
+from stinger_export.integer.layout import activations
 from stinger_export.integer.model import Boosted, Convolutional, Forest, IntegerModel, Layer, Network
 from stinger_export.integer.quantise import quantise
 
@@ -34,10 +35,10 @@ _MEASURED_WINDOWS = 16
 #: Cycles of each thing the device does; least squares over networks and forests of many sizes on the emulator, near
 #: what counting instructions gives. The trees of two-class forests have a shorter walk.
 _CYCLES: Mapping[str, float] = {
-    "decision": 393.0,
-    "summary channel": 304.0,
-    "rich channel": 312.0,
-    "triad": 532.0,
+    "decision": 430.0,
+    "summary channel": 320.0,
+    "rich channel": 330.0,
+    "triad": 560.0,
     "coupled point": 910.0,
     "invariant": 5200.0,
     "invariant sample": 25.0,
@@ -45,12 +46,11 @@ _CYCLES: Mapping[str, float] = {
     "magnetic": 3950.0,
     "flatten value": 16.2,
     "patch value": 18.0,  # of a convolution's input, each time that it is seen
-    "flatten input": -8.5,  # of a network, less than what a feature costs: it is scaled only
     "feature": 24.0,
     "layer": 83.0,
-    "product 8": 3.61,
-    "product 16": 3.84,
-    "row": 50.0,
+    "product 8": 3.88,
+    "product 16": 4.0,
+    "row": 37.0,
     "class": 177.0,
     "tree": 33.6,
     "step": 18.2,
@@ -60,14 +60,15 @@ _CYCLES: Mapping[str, float] = {
 }
 #: Bytes of code that every network, every forest and some feature sets bring with them, or save, whatever their size.
 _CODE: Mapping[str, int] = {
-    "network": 3305,
-    "convolution": 4300,
-    "forest": 2550,
-    "boosted": 2600,
+    "network": 2695,
+    "convolution": 3725,
+    "forest": 2395,
+    "boosted": 2445,
     "coupled": 1250,
-    "invariant": 2100,
+    "invariant": 2225,
     "magnetic": 2050,
-    "flatten": -1300,
+    "flatten": -1175,
+    "several": 400,  # of a network or convolutions for more than two classes
 }
 #: Bytes of the constants around weights and nodes: the model's own record, names and pointers.
 _RECORD = 110
@@ -131,9 +132,7 @@ def cycle_counts(model: IntegerModel, features: NDArray[np.int16]) -> dict[str, 
         counts["summary channel" if spec.features == "summary" else "rich channel"] = len(spec.channels)
         counts["triad"] = len(spec.feature_set.triads)
         counts["coupled point"] = points if spec.features == "coupled" else 0
-    if isinstance(model.body, Network):
-        return counts | {"flatten input": flat} | _network_counts(model)
-    if isinstance(model.body, Convolutional):
+    if isinstance(model.body, Network | Convolutional):
         return counts | _network_counts(model)
     steps = mean_steps(model.body, features)
     trees = len(model.body.roots)
@@ -156,26 +155,29 @@ def _several(classes: int) -> int:
 
 def _network_counts(model: IntegerModel) -> dict[str, float]:
     counts = {"feature": float(len(model.spec.feature_set)), "class": _several(len(model.spec.classes))}
-    for layer, times in layers_and_times(model):
-        for work, count in layer_counts(layer, times).items():
+    for layer, shape, times in layers_and_times(model):
+        for work, count in layer_counts(layer, shape, times).items():
             counts[work] = counts.get(work, 0.0) + count
     return counts
 
 
-def layers_and_times(model: IntegerModel) -> list[tuple[Layer, int]]:
-    """Return a network's layers, and how often each is run for a decision: a convolution at every second step."""
+def layers_and_times(model: IntegerModel) -> list[tuple[Layer, tuple[int, int], int]]:
+    """Return a network's layers, their rows and inputs with padding, and how often each is run for a decision.
+
+    A convolution is run at every second step, other layers once.
+    """
     if not isinstance(model.body, Network | Convolutional):
         return []
     layers = model.body.layers
-    if isinstance(model.body, Network):
-        return [(layer, 1) for layer in layers]
-    steps = [-(-model.spec.window // 2 ** (i + 1)) for i in range(len(layers) - 1)]
-    return list(zip(layers, [*steps, 1], strict=True))
+    times = [1] * len(layers)
+    if isinstance(model.body, Convolutional):
+        times[:-1] = [-(-model.spec.window // 2 ** (i + 1)) for i in range(len(layers) - 1)]
+    return list(zip(layers, layer_shapes(model.body), times, strict=True))
 
 
-def layer_counts(layer: Layer, times: int) -> dict[str, float]:
+def layer_counts(layer: Layer, shape: tuple[int, int], times: int) -> dict[str, float]:
     """Count the work of running a layer so often; where it is run often, its inputs are worth counting, too."""
-    rows, inputs = padded(*layer.weight.shape)
+    rows, inputs = max(2.5, shape[0]), shape[1]  # a row that stands alone takes as long as that
     product = "product 8" if layer.weight.dtype == np.int8 else "product 16"
     patches = inputs * times if times > 1 else 0
     return {"layer": times, product: rows * inputs * times, "row": rows * times, "patch value": patches}
@@ -202,9 +204,9 @@ def _flash(model: IntegerModel) -> int:
     constants += _CODE["invariant"] if _invariant(spec) else _CODE.get(spec.features, 0)
     if isinstance(body, Network | Convolutional):
         constants += _SCALER * len(body.scaler.scale) + _LAYER * len(body.layers)
-        for layer in body.layers:
-            rows, inputs = padded(*layer.weight.shape)
-            constants += rows * inputs * layer.weight.dtype.itemsize + rows * _ROW
+        constants += _CODE["several"] if len(spec.classes) > 2 else 0
+        for layer, (rows, inputs) in zip(body.layers, layer_shapes(body), strict=True):
+            constants += rows * inputs * layer.weight.dtype.itemsize + len(layer.bias) * _ROW
         return _CODE["network" if isinstance(body, Network) else "convolution"] + constants
     constants += _NODE * max(1, len(body.feature)) + 2 * len(body.roots) + body.leaves.nbytes
     if isinstance(body, Boosted):

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stinger.workflow.benchmark_cost import ESTIMATED, cycle_counts, cycles_of, layer_counts, layers_and_times
-from stinger_export.integer.layout import padded
 from stinger_export.integer.model import Boosted, Convolutional, Forest, IntegerModel, Network
 
 _ROW, _LAYER, _SCALER, _NODE = 8, 16, 8, 8
@@ -81,15 +80,15 @@ def _layers(integer: IntegerModel, network: Network | Convolutional, *, estimate
     inputs = len(integer.spec.feature_set)
     scaling = round(cycles_of("feature", inputs)) if estimated else None
     parts = [Part("scaler", _SCALER * len(network.scaler.scale), 0, scaling)]
-    for number, (layer, times) in enumerate(layers_and_times(integer), 1):
-        rows, width = padded(*layer.weight.shape)
+    for number, (layer, shape, times) in enumerate(layers_and_times(integer), 1):
+        rows, width = shape
         bits = 8 * layer.weight.dtype.itemsize
-        work = sum(cycles_of(name, count) for name, count in layer_counts(layer, times).items())
+        work = sum(cycles_of(name, count) for name, count in layer_counts(layer, shape, times).items())
         size = "x".join(map(str, layer.weight.shape[::-1])) + (f", {times} times" if times > 1 else "")
         parts.append(
             Part(
                 f"layer {number} ({size}, {bits} bits)",
-                rows * width * layer.weight.dtype.itemsize + _ROW * rows + _LAYER,
+                rows * width * layer.weight.dtype.itemsize + _ROW * len(layer.bias) + _LAYER,
                 0,
                 round(work) if estimated else None,
             )
