@@ -116,7 +116,8 @@ bool stinger_store_read(const stinger_store *store, uint32_t at, void *to, uint3
 
 /*
  * Begin to write an image of so many bytes and this CRC-32 to the slot that is not in use; an update that was going on
- * is given up. What that slot held is forgotten first.
+ * is given up. What that slot held is forgotten first, and not back when the update fails: if it was the image to roll
+ * back to, there is none then.
  */
 stinger_store_status stinger_store_begin(stinger_store *store, uint32_t size, uint32_t crc);
 

@@ -160,6 +160,16 @@ def test_what_does_not_run_is_refused_and_changes_nothing(device, models):
     assert device.start().hello().model.hash == integer.hash
 
 
+def test_an_upload_that_fails_costs_the_image_to_go_back_to(device, models):
+    board = device.start()
+    board.put_model(models["rf"][1])
+    assert board.put_model(models["hgb"][1]).store.previous == "slot0"
+    assert put(device, "MLMODEL_PUT_SLOT", models["logreg"][1], crc=12345) == "MLMODEL_ERR crc"
+    info = device.start().hello()
+    assert (info.model.hash, info.store.active, info.store.previous) == (models["hgb"][0].hash, "slot1", None)
+    assert ask(device, "MLMODEL_ROLLBACK") == ["MLMODEL_ERR rollback"]
+
+
 def test_a_firmware_for_its_own_model_refuses_others(tmp_path, models):
     device = Device("native", tmp_path, any_model=False)
     board = device.start()
