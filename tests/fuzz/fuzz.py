@@ -59,15 +59,19 @@ def build(target: str, kind: str, folder: Path, device: Path = DEVICE) -> Path:
     sources = [HERE / f"fuzz_{target}.c", *sorted(library.glob("*.c"))]
     sources += sorted(common.glob("*.c")) if target == "commands" else []
     sources += [HERE / "driver.c"] if kind != "libfuzzer" else []
+    program = folder / f"fuzz_{target}_{kind}"
+    compile_checked(kind, sources, program, [f"-I{path}" for path in (library, common, HERE)])
+    return program
+
+
+def compile_checked(kind: str, sources: list[Path], program: Path, options: list[str]) -> None:
+    """Compile C with the checks of one of the builds."""
     compiler = {
         "address": ["cc"],
         "integer": [sys.executable, "-m", "ziglang", "cc"],
         "libfuzzer": [clang() or "clang"],
     }
-    program = folder / f"fuzz_{target}_{kind}"
-    include = [f"-I{path}" for path in (library, common, HERE)]
-    subprocess.run([*compiler[kind], *_STRICT, *_FLAGS[kind], *include, *sources, "-o", program], check=True)
-    return program
+    subprocess.run([*compiler[kind], *_STRICT, *_FLAGS[kind], *options, *sources, "-o", program], check=True)
 
 
 def run(program: Path, target: str, folder: Path, *, seconds: int = 0, runs: int | None = None, seed: int = 1) -> str:

@@ -1,10 +1,16 @@
-"""A million samples, random and adversarial, through the C library on this computer, and ten thousand on the emulated
-board: every bit is numpy's.
+"""A million samples, random and adversarial, through the C library on this computer, for every feature set; ten
+thousand on the emulated board: every bit is numpy's. The million is compiled as it is used; the sanitizers see shorter
+streams of the same kinds, because with them the library takes many times as long.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,12 +22,17 @@ from stinger.models.train import train
 from stinger.windows.replay import ReplayStream
 from stinger_export.firmware import build_firmware
 from stinger_export.integer.c_source import write_c_source
+from stinger_export.integer.model import IntegerModel
 from stinger_export.integer.quantise import quantise
 from stinger_export.toolchain import compile_host, device_sources
 from stinger_virtual.transport import EmulatedTransport
 
 WINDOW, CHANNELS = 50, 6
 CHUNK = 25_000
+#: A tree that asks three questions costs next to nothing: what is left are the features.
+TREE = {"max_depth": 2}
+#: With the longest window of which features have the least room, and windows whose halves differ.
+SANITIZED = [("rich", 50), ("rich", 7), ("coupled", 33), ("invariant_rich", 50), ("invariant", 25), ("flatten", 9)]
 # Input: u32 number of samples, then the samples. Output: for each but the first 49 its features, score, probabilities.
 DRIVER = r"""
 #include "stinger_ml.h"
@@ -80,35 +91,90 @@ def adversarial(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate(parts)[:count]
 
 
-@pytest.mark.parametrize(("family", "count"), [("logreg", 1_000_000), ("mlp", 40_000), ("rf", 40_000)])
-def test_every_bit_is_numpys(family, count, tmp_path):
-    integer = quantise(train(toy_dataset(window=WINDOW, channels=CHANNELS), family, folds=0))
-    write_c_source(integer, tmp_path)
-    (tmp_path / "driver.c").write_text(DRIVER)
-    library = sorted((device_sources() / "stinger_ml").glob("*.c"))
-    compile_host(
-        [tmp_path / "driver.c", tmp_path / "stinger_model_data.c", *library],
-        tmp_path / "driver",
-        include=[tmp_path, device_sources() / "stinger_ml"],
-        defines={"STINGER_LIMITS_H": '"stinger_limits.h"'},
-    )
-    samples = adversarial(np.random.default_rng(11), count)
-    run = subprocess.run([tmp_path / "driver"], input=samples.tobytes(), capture_output=True, check=True, timeout=120)
-    features = len(integer.spec.feature_set)
-    answers = np.frombuffer(
-        run.stdout, np.dtype([("feature", "<i2", features), ("score", "<i4"), ("probability", "<u2")])
-    )
-    windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW, axis=0).transpose(0, 2, 1)
-    assert len(answers) == len(windows) == count - WINDOW + 1
-    for begin in range(0, len(windows), CHUNK):
-        mine, expected = answers[begin : begin + CHUNK], integer.decide(windows[begin : begin + CHUNK])
+def quantised(family: str, features: str, window: int = WINDOW) -> IntegerModel:
+    options = TREE if family == "dt" else None
+    dataset = toy_dataset(window=window, channels=CHANNELS, per_class=60)
+    return quantise(train(dataset, family, features=features, options=options, folds=0))
+
+
+def driver_sources(integer: IntegerModel, folder: Path) -> tuple[list[Path], list[Path]]:
+    """Write what is compiled; the files, and where their headers are."""
+    write_c_source(integer, folder)
+    (folder / "driver.c").write_text(DRIVER)
+    library = device_sources() / "stinger_ml"
+    return [folder / "driver.c", folder / "stinger_model_data.c", *sorted(library.glob("*.c"))], [folder, library]
+
+
+def answers(program: Path, samples: np.ndarray, features: int) -> Iterator[np.ndarray]:
+    """What the driver says, some windows at a time: all of it would fill the memory."""
+    row = np.dtype([("feature", "<i2", features), ("score", "<i4"), ("probability", "<u2")])
+    with tempfile.TemporaryFile() as stream:
+        samples.tofile(stream)
+        stream.seek(0)
+        with subprocess.Popen([program], stdin=stream, stdout=subprocess.PIPE) as driver:
+            assert driver.stdout is not None
+            while said := driver.stdout.read(CHUNK * row.itemsize):
+                yield np.frombuffer(said, row)
+        assert driver.returncode == 0
+
+
+def assert_numpys(program: Path, integer: IntegerModel, samples: np.ndarray) -> None:
+    window = integer.spec.window
+    windows = np.lib.stride_tricks.sliding_window_view(samples, window, axis=0).transpose(0, 2, 1)
+    begin = 0
+    for mine in answers(program, samples, len(integer.spec.feature_set)):
+        expected = integer.decide(windows[begin : begin + len(mine)])
         assert np.array_equal(mine["feature"], expected.feature)
         assert np.array_equal(mine["score"], expected.score[:, 0])
         assert np.array_equal(mine["probability"], expected.probability[:, 0])
+        begin += len(mine)
+    assert begin == len(windows) == len(samples) - window + 1
+
+
+@pytest.mark.parametrize(
+    ("family", "features", "count"),
+    [
+        ("logreg", "rich", 1_000_000),
+        ("dt", "summary", 1_000_000),
+        ("dt", "coupled", 1_000_000),
+        ("dt", "invariant", 1_000_000),
+        ("dt", "invariant_rich", 1_000_000),
+        ("dt", "flatten", 1_000_000),
+        ("mlp", "rich", 40_000),
+        ("rf", "rich", 40_000),
+    ],
+)
+def test_every_bit_is_numpys(family, features, count, tmp_path):
+    integer = quantised(family, features)
+    sources, include = driver_sources(integer, tmp_path)
+    defines = {"STINGER_LIMITS_H": '"stinger_limits.h"'}
+    compile_host(sources, tmp_path / "driver", include=include, defines=defines)
+    assert_numpys(tmp_path / "driver", integer, adversarial(np.random.default_rng(11), count))
+
+
+def fuzz() -> ModuleType:
+    """tests/fuzz/fuzz.py, which knows how to compile with every check."""
+    path = Path(__file__).parents[1] / "fuzz" / "fuzz.py"
+    spec = importlib.util.spec_from_file_location("fuzz", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("kind", ["address", "integer"])
+@pytest.mark.parametrize(("features", "window"), SANITIZED)
+def test_so_it_is_under_the_sanitizers(features, window, kind, tmp_path):
+    integer = quantised("logreg" if features == "rich" else "dt", features, window)
+    sources, include = driver_sources(integer, tmp_path)
+    options = [*(f"-I{path}" for path in include), '-DSTINGER_LIMITS_H="stinger_limits.h"']
+    fuzz().compile_checked(kind, sources, tmp_path / "driver", options)
+    assert_numpys(tmp_path / "driver", integer, adversarial(np.random.default_rng(window), 20_000))
 
 
 def test_so_it_is_on_the_emulated_board(tmp_path):
-    integer = quantise(train(toy_dataset(window=WINDOW, channels=CHANNELS), "logreg", folds=0))
+    integer = quantised("logreg", "rich")
     write_c_source(integer, tmp_path)
     samples = adversarial(np.random.default_rng(12), 10_000 + WINDOW - 1)
     gap = np.zeros(len(samples), dtype=bool)
