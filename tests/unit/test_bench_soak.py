@@ -58,6 +58,13 @@ def test_no_time_at_all_is_refused(minutes):
     assert "--minutes must be above 0 and at most 60" in said[-1]
 
 
+def test_models_that_take_too_long_to_send_are_refused(monkeypatch):
+    monkeypatch.setattr("stinger.workflow.bench_soak._CHUNK", 20)
+    code, _, said = run("bench", "soak", "--minutes", "1")
+    assert code == 2
+    assert "takes too long to send for a soak, which has up to 7,500" in said[-1]
+
+
 def frames(account: SoakAccount) -> Iterator[Frame]:
     """What a perfect board sends: 40 samples, one of which is left out."""
     filled = sequence = 0

@@ -43,6 +43,8 @@ _NOT_ASKED = ("break off", "wait", "do not read")
 _CHUNK = 115
 #: The sensor leaves one of so many out: a prime, so that it does so at different times of an act.
 _LEFT_OUT = 997
+#: How often, and after how long, to look for an answer: uploads that break off time out after 10 s.
+_PATIENCE, _PATIENCE_US = 1100, 10_000
 _TRAINED_MINUTES = 8.0
 
 
@@ -71,7 +73,7 @@ def bench_soak(options: SoakOptions, progress: Progress) -> dict[str, Any]:
         ``late`` (samples that found it busy with the one before) and ``compiler``.
 
     Raises:
-        UsageError: That is no time.
+        UsageError: That is no time, or models with such features are too large.
         ToolchainError: There is no compiler for the board, or no emulator.
         CheckFailedError: A sample got lost uncounted, an answer is wrong or missing, or the stack was used up.
     """
@@ -83,6 +85,10 @@ def bench_soak(options: SoakOptions, progress: Progress) -> dict[str, Any]:
     models = [
         quantise(train(dataset, family, features=options.features, seed=options.seed, folds=0)) for family in FAMILIES
     ]
+    images = [to_image(model) for model in models]
+    most = _CHUNK * _act_samples(dataset.period_us) // 2
+    if (size := max(map(len, images))) > most:
+        raise UsageError(f"an image of {size:,} bytes takes too long to send for a soak, which has up to {most:,}")
     with tempfile.TemporaryDirectory(prefix="stinger-soak-") as folder:
         write_c_source(models[0], Path(folder))
         progress.step("compiling")
@@ -90,7 +96,7 @@ def bench_soak(options: SoakOptions, progress: Progress) -> dict[str, Any]:
         image = firmware.bin.read_bytes()
         stack_bytes = symbol_address(firmware.elf, "stack_top") - symbol_address(firmware.elf, "stack_bottom")
     account = SoakAccount(session.samples, dataset.period_us, models[0])
-    soak = _Soak(image, models, account, dataset.period_us)
+    soak = _Soak(image, models, images, account, dataset.period_us)
     progress.step(f"{options.minutes:g} minutes of the chip's time")
     samples = round(options.minutes * 60e6 / dataset.period_us)
     with progress.bar("samples") as show:
@@ -128,7 +134,7 @@ def table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         ["frames that arrived: samples, decisions", f"{report['samples']:,}, {report['decisions']:,}"],
         ["decisions with a full window, each bit compared", f"{report['ready']:,}"],
         ["frames that did not arrive; counted by the board", f"{missing:,}; {report['dropped']:,}"],
-        ["samples lost and not counted", "0"],
+        ["samples lost and not counted", f"{missing - report['dropped']:,}"],
         ["what the host did meanwhile", acts],
         ["images stored", f"{report['stored']:,}"],
         ["cycles per decision: mean, most", f"{_mean(report):,}, {report['cycles_most']:,}"],
@@ -138,6 +144,10 @@ def table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         ["stack: most used, of", f"{report['stack_used']:,}, {report['stack_bytes']:,} bytes"],
     ]
     return ["what", "figure"], rows
+
+
+def _act_samples(period_us: int) -> int:
+    return round(_ACT_S * 1e6 / period_us)
 
 
 def _mean(report: dict[str, Any]) -> int:
@@ -154,28 +164,32 @@ class _Soak:
         late: Samples at which the board was still at work for the one before.
     """
 
-    def __init__(self, image: bytes, models: list[IntegerModel], account: SoakAccount, period_us: int) -> None:
+    def __init__(
+        self,
+        image: bytes,
+        models: list[IntegerModel],
+        images: list[bytes],
+        account: SoakAccount,
+        period_us: int,
+    ) -> None:
         self.board = EmulatedBoard(image)
         self.acts = dict.fromkeys([*_ACTS, "ask"], 0)
         self.busy_us_most = 0.0
         self.late = 0
         self._models = models
-        self._images = [to_image(model) for model in models]
+        self._images = images
         self._running = 0
         self._account = account
         self._period_us = period_us
-        self._act_samples = round(_ACT_S * 1e6 / period_us)
+        self._act_samples = _act_samples(period_us)
         self._reader = FrameReader()
         self._expected: list[str] = []
         self._sending = b""
         self._ends_with: str | None = None  # what the board says when all is sent
         self._uploaded = 0
         self._hello: dict[str, Any] = {}
-        self._sent = 0
-        self._run()
         self._command("MLSTREAM START", "MLSTREAM_ON")
-        self._run()
-        self._read()
+        self._settle()
         self._began_us = self.board.micros
 
     def step(self, i: int) -> None:
@@ -209,20 +223,22 @@ class _Soak:
         while self._sending:
             self._send()
             self._run()
-        for _ in range(1100):  # what broke off times out first
-            if not self._expected:
-                break
-            self.board.advance(10_000)
-            self._run()
-            self._read()
+        self._settle()  # what broke off times out
         self._command("MLSTREAM STOP", "MLSTREAM_OFF")
         self._command("MLHELLO", "{")
-        self._run()
-        self._read()
-        if self._expected:
-            raise CheckFailedError(f"the board never answered {self._expected[0]!r}")
+        self._settle()
         self._account.counts.dropped = int(self._hello["counters"]["dropped"])
         return self._hello
+
+    def _settle(self) -> None:
+        """Let time pass until every answer is there."""
+        for _ in range(_PATIENCE):
+            self._run()
+            self._read()
+            if not self._expected:
+                return
+            self.board.advance(_PATIENCE_US)
+        raise CheckFailedError(f"the board never answered {self._expected[0]!r}")
 
     def _begin(self, act: str) -> None:
         self.acts[act] += 1
