@@ -59,10 +59,10 @@ def test_no_time_at_all_is_refused(minutes):
 
 
 def test_models_that_take_too_long_to_send_are_refused(monkeypatch):
-    monkeypatch.setattr("stinger.workflow.bench_soak._CHUNK", 20)
+    monkeypatch.setattr("stinger.workflow.bench_soak._CHUNK", 8)
     code, _, said = run("bench", "soak", "--minutes", "1")
     assert code == 2
-    assert "takes too long to send for a soak, which has up to 7,500" in said[-1]
+    assert "takes too long to send for a soak, which has up to 3,000" in said[-1]
 
 
 def frames(account: SoakAccount) -> Iterator[Frame]:
