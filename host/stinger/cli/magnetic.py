@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stinger.cli import magnetic_models
+from stinger.cli.magnetic_compare import compare
 from stinger.cli.output import print_json, print_table
 from stinger.workflow.progress import to_stderr
 
@@ -20,6 +21,9 @@ app = typer.Typer(
 app.command()(magnetic_models.classify)
 app.command()(magnetic_models.dataset)
 app.command("soft-labels")(magnetic_models.soft_labels)
+
+
+app.command()(compare)
 
 
 @app.callback()

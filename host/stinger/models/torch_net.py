@@ -51,11 +51,16 @@ class _TorchClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
     alpha: float
     random_state: Any
 
-    def fit(self, X: Any, y: Any) -> Any:
+    def fit(self, X: Any, y: Any, *, soft: Any = None) -> Any:
         """Fit on rows ``X`` ``(n, features)`` and labels ``y`` ``(n,)``.
 
+        Args:
+            X: Rows.
+            y: Labels.
+            soft: Probabilities to learn from in the labels' place, ``(n, classes)``, classes in ascending order.
+
         Raises:
-            ValueError: Fewer than two classes, or an option that is out of range.
+            ValueError: Fewer than two classes, probabilities of others, or an option that is out of range.
             ImportError: PyTorch is not installed.
         """
         X, y = validate_data(self, X, y, dtype=np.float64)
@@ -65,6 +70,8 @@ class _TorchClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
             raise ValueError("a classifier needs two classes; the training labels have one class only")
         if min(self.epochs, self.batch_size) < 1 or self.learning_rate <= 0 or self.alpha < 0:
             raise ValueError("epochs and batch_size must be at least 1, learning_rate above 0, alpha at least 0")
+        if soft is not None and np.shape(soft) != (len(codes), len(self.classes_)):
+            raise ValueError(f"probabilities must be of {len(codes)} rows and {len(self.classes_)} classes")
         random = check_random_state(self.random_state)
         self.mean_, self.scale_ = self._scaling(X)
         shapes = self.shapes(X.shape[1], len(self.classes_))
@@ -75,7 +82,8 @@ class _TorchClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
                 for shape in shapes
             ]
             biases = [torch.zeros(shape[0]) for shape in shapes]
-            self._descend(torch, self._scaled(X), codes, (weights, biases), random)
+            goals = codes if soft is None else np.asarray(soft)
+            self._descend(torch, self._scaled(X), goals, (weights, biases), random)
             self.coefs_ = [w.detach().numpy().astype(np.float64) for w in weights]
             self.intercepts_ = [b.detach().numpy().astype(np.float64) for b in biases]
         if not all(np.isfinite(part).all() for part in [*self.coefs_, *self.intercepts_]):
@@ -86,13 +94,14 @@ class _TorchClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
         self,
         torch: Any,
         X: Matrix,
-        codes: NDArray[np.int_],
+        codes: NDArray[Any],
         layers: tuple[list[Tensor], list[Tensor]],
         random: np.random.RandomState,
     ) -> None:
-        """Run every epoch, changing weights and biases in place."""
+        """Run every epoch, changing weights and biases in place; ``codes`` are classes, or probabilities of them."""
         weights, biases = layers
-        rows, labels = torch.tensor(X, dtype=torch.float32), torch.tensor(codes, dtype=torch.int64)
+        kind = torch.int64 if codes.ndim == 1 else torch.float32
+        rows, labels = torch.tensor(X, dtype=torch.float32), torch.tensor(codes, dtype=kind)
         for part in [*weights, *biases]:
             part.requires_grad_(True)
         groups = [{"params": weights, "weight_decay": self.alpha}, {"params": biases, "weight_decay": 0.0}]

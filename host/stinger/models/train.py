@@ -21,6 +21,7 @@ from stinger.models import held_out as held_out_windows
 from stinger.models.families import Family
 from stinger.models.families import family as find_family
 from stinger.models.policy import default_policy
+from stinger.models.soft_targets import fit_softly, require_student
 from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.models.threshold import FOLDS, Threshold, best_f1
 from stinger.models.validate import calibration_rows
@@ -41,15 +42,18 @@ class _Recipe:
     seed: int
     options: dict[str, Any]
 
-    def fit(self, vectors: NDArray[Any], labels: NDArray[np.uint8]) -> Any:
-        """Fit on feature vectors ``(n, features)``, on one thread."""
+    def fit(self, vectors: NDArray[Any], labels: NDArray[np.uint8], soft: NDArray[np.float64] | None = None) -> Any:
+        """Fit on feature vectors ``(n, features)`` and labels, or probabilities in their place, on one thread."""
         _require_finite(self.features, vectors, "training")
         with threadpool_limits(1), warnings.catch_warnings():
             # The number of epochs is the family's choice, not something that went wrong.
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:
                 estimator = self.kind.build(self.seed, channels=len(self.features.channel_names), **self.options)
-                estimator.fit(vectors.astype(np.float64), labels.astype(np.int64))
+                if soft is None:
+                    estimator.fit(vectors.astype(np.float64), labels.astype(np.int64))
+                else:
+                    fit_softly(estimator, vectors.astype(np.float64), labels.astype(np.int64), soft)
             except (ValueError, TypeError) as error:
                 line = (str(error).splitlines() or [type(error).__name__])[0]
                 raise UsageError(f"{self.kind.name} cannot be fitted like this: {line}") from error
@@ -135,6 +139,7 @@ def fit_rows(
     options: Mapping[str, Any] | None = None,
     folds: int = 0,
     vectors: NDArray[Any] | None = None,
+    soft: NDArray[np.float64] | None = None,
 ) -> TrainedModel:
     """Fit one model on exactly the given windows, and measure nothing.
 
@@ -148,14 +153,19 @@ def fit_rows(
         options: Hyperparameters.
         folds: Folds of ``rows`` to choose the threshold on; by default it stays 0.5, which saves as many fits.
         vectors: The features of every window of the dataset, where somebody has computed them already.
+        soft: Probabilities of every window of the dataset, ``(n, classes)``, to learn from in the labels' place; see
+            `stinger.models.soft_targets`.
 
     Raises:
-        UsageError: Unknown family, feature set or option, or an unusable name.
+        UsageError: Unknown family, feature set or option, or an unusable name; or a family that learns from labels
+            only.
         InputError: The windows cannot be learnt from.
     """
     require_classes(dataset, rows, "training")
+    if soft is not None:
+        require_student(family)
     recipe = _recipe(dataset, family, features, seed=seed, name=name, options=options)
-    return _fit(dataset, rows, recipe, folds, vectors)[0]
+    return _fit(dataset, rows, recipe, folds, vectors, soft=None if soft is None else soft[rows])[0]
 
 
 def require_classes(dataset: Dataset, rows: NDArray[np.bool_], part: str) -> None:
@@ -208,10 +218,16 @@ def _recipe(
 
 
 def _fit(
-    dataset: Dataset, rows: NDArray[np.bool_], recipe: _Recipe, folds: int, of_all: NDArray[Any] | None = None
+    dataset: Dataset,
+    rows: NDArray[np.bool_],
+    recipe: _Recipe,
+    folds: int,
+    of_all: NDArray[Any] | None = None,
+    *,
+    soft: NDArray[np.float64] | None = None,
 ) -> tuple[TrainedModel, Threshold]:
     vectors = recipe.features.compute(dataset.windows[rows]) if of_all is None else of_all[rows]
-    estimator = recipe.fit(vectors, dataset.labels[rows])
+    estimator = recipe.fit(vectors, dataset.labels[rows], soft)
     threshold = _choose_threshold(dataset, rows, vectors, recipe, folds)
     spec = ModelSpec(
         name=recipe.name,

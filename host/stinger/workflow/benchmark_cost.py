@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stinger.check.compare import Comparison, compare_exactly
 from stinger.errors import InputError
 from stinger.features.coupled import MAX_POINTS
 from stinger.models.spec import ModelSpec, TrainedModel
 from stinger.windows.dataset import Dataset
-from stinger.workflow.emulated import emulated_cost
+from stinger.windows.replay import ReplayStream
+from stinger.workflow.emulated import run_emulated
 from stinger_export.integer.c_source import layer_shapes
 from stinger_export.integer.layout import activations
 from stinger_export.integer.model import Boosted, Convolutional, Forest, IntegerModel, Layer, Network
@@ -235,7 +237,12 @@ def _ram(model: IntegerModel) -> int:
 
 
 def measure(model: IntegerModel, windows: NDArray[np.int16]) -> OnBoard:
-    """Compile a model's firmware and count the cycles of its decisions on an emulated board.
+    """Compile a model's firmware and count the cycles of its decisions on an emulated board; see `prove`."""
+    return prove(model, windows)[0]
+
+
+def prove(model: IntegerModel, windows: NDArray[np.int16]) -> tuple[OnBoard, Comparison]:
+    """Do what `measure` does, and compare the board's answers with numpy's, bit by bit.
 
     Args:
         model: The integer model.
@@ -248,8 +255,11 @@ def measure(model: IntegerModel, windows: NDArray[np.int16]) -> OnBoard:
     """
     samples, gap = _sliding(windows)
     t_us = np.arange(len(samples), dtype=np.int64) * model.spec.period_us
-    cost = emulated_cost(model, samples, t_us, gap)
-    return OnBoard(cost.flash_bytes, cost.ram_bytes, round(cost.cycles_mean), measured=True)
+    cost, result = run_emulated(model, samples, t_us, gap)
+    stream = ReplayStream(samples, t_us, gap, model.spec.period_us)
+    decided = model.decide(stream.windows(model.spec.window))
+    comparison = compare_exactly(("L2", "L4"), decided, stream.ready(model.spec.window), result)
+    return OnBoard(cost.flash_bytes, cost.ram_bytes, round(cost.cycles_mean), measured=True), comparison
 
 
 def _sliding(windows: NDArray[np.int16]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:

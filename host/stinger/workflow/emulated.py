@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 
 from stinger.check.report import Cost, measure_cost
 from stinger.link.board import Board
+from stinger.link.replay import ReplayResult
 from stinger_export.firmware import build_firmware
 from stinger_export.integer.c_source import write_c_source
 from stinger_export.integer.model import IntegerModel
 from stinger_virtual.transport import EmulatedTransport
 
 
-def emulated_cost(
+def run_emulated(
     model: IntegerModel, samples: NDArray[np.int16], t_us: NDArray[np.int64], gap_before: NDArray[np.bool_]
-) -> Cost:
-    """Link a model's firmware and count the cycles of its decisions.
+) -> tuple[Cost, ReplayResult]:
+    """Link a model's firmware, let it decide, and say what it cost and what it decided.
 
     Args:
         model: The integer model.
@@ -39,4 +40,4 @@ def emulated_cost(
     with Board(EmulatedTransport(image)) as board:
         info = board.hello()
         result = board.replay(samples, t_us, gap_before)
-    return measure_cost(firmware, info, result)
+    return measure_cost(firmware, info, result), result

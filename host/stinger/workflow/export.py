@@ -15,7 +15,7 @@ from stinger.models.spec import HeldOut
 from stinger.models.store import load_model
 from stinger.windows.replay import ReplayStream
 from stinger.windows.store import data_hash, read_dataset
-from stinger.workflow.emulated import emulated_cost
+from stinger.workflow.emulated import run_emulated
 from stinger.workflow.export_parts import Part, parts_of
 from stinger.workflow.progress import Progress
 from stinger_export.bundle import Bundle, write_bundle
@@ -174,7 +174,7 @@ def board_cost(integer: IntegerModel, stream: ReplayStream) -> BoardCost:
     usual = slice(0, usual_samples(integer.spec))
     if isinstance(integer.body, Convolutional):
         usual = slice(0, 2 * integer.spec.window)  # they do the same work whatever the samples are
-    cost = emulated_cost(integer, stream.samples[usual], stream.t_us[usual], stream.gap_before[usual])
+    cost, _ = run_emulated(integer, stream.samples[usual], stream.t_us[usual], stream.gap_before[usual])
     seconds = cost.cycles_mean / cost.clock_hz if cost.clock_hz else float("nan")
     return BoardCost(
         cycles=round(cost.cycles_mean),
