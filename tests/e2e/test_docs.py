@@ -44,6 +44,7 @@ RUN_ELSEWHERE = {
     "benchmark.md": "test_verb_benchmark.py",
     "magnetic.md": "test_magnetic.py",
     "spectrogram-transformer.md": "test_ast.py",
+    "magnetic-models.md": "test_magnetic_models.py",
     "unseen-people.md": "test_unseen_people.py",
 }
 

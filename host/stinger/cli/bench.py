@@ -199,12 +199,25 @@ def magnetic(
     recordings: Annotated[int, typer.Option(help="Recordings of a minute that a forest learns from.")] = 120,
     repeats: Annotated[int, typer.Option(help="How often generation is timed; the best counts.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first recording and of the forest.")] = 1,
+    features: Annotated[
+        bool, typer.Option("--features", help="Instead, say what each part of the magnetic features is worth.")
+    ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in markdown.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Measure generated magnetic distortion: speed, and what field strength alone says of the labels."""
-    from stinger.workflow import bench_magnetic
+    from stinger.workflow import bench_field_features, bench_magnetic
 
+    if features:
+        rows = bench_field_features.feature_worth(recordings, seed=seed, progress=to_stderr())
+        header, lines = bench_field_features.table(rows)
+        if json:
+            print_json(rows)
+        elif markdown:
+            typer.echo("\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *lines)))
+        else:
+            print_table(header, lines)
+        return
     options = bench_magnetic.MagneticBenchOptions(minutes=minutes, recordings=recordings, repeats=repeats, seed=seed)
     report = bench_magnetic.bench_magnetic(options, to_stderr())
     if json:

@@ -15,7 +15,7 @@ def compare(
     train_dir: Annotated[
         Path | None, typer.Option(help="Dataset written by `stinger explore`; without it recordings are generated.")
     ] = None,
-    recordings: Annotated[int, typer.Option(help="Recordings of a minute to generate; a fifth is held out.")] = 120,
+    recordings: Annotated[int, typer.Option(help="Recordings of a minute to generate; a quarter is held out.")] = 120,
     window_ms: Annotated[float, typer.Option(help="Length of the windows that are cut from them.")] = 1000.0,
     teacher: Annotated[
         list[Path] | None,

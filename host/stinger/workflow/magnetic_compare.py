@@ -61,7 +61,7 @@ class CompareOptions:
 
     Attributes:
         train_dir: A dataset that `stinger explore` wrote; None generates recordings of a minute, with default noise.
-        recordings: How many to generate; a fifth is held out.
+        recordings: How many to generate; a quarter is held out.
         window_ms: Length of the windows that are cut from them.
         seeds: How often each model is fitted.
         seed: Of the first recording, and of the first fit.
