@@ -25,6 +25,8 @@ BUILDS = ("address", "integer", "libfuzzer")
 MAX_LEN = 4096
 
 _STRICT = ("-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wshadow", "-pedantic")
+#: Images may be of models that need three sensors.
+_LIMITS = {"image": ("-DSTINGER_MAX_CHANNELS=9", "-DSTINGER_MAX_TRIADS=3")}
 _WRAPS = f"-fsanitize-ignorelist={HERE / 'wraps.txt'}"
 #: `zig cc` knows only -fsanitize=undefined; the compiler in it knows the rest, but there are no messages.
 _ZIG_CHECKS = "unsigned-integer-overflow,implicit-unsigned-integer-truncation,implicit-signed-integer-truncation," + (
@@ -60,7 +62,8 @@ def build(target: str, kind: str, folder: Path, device: Path = DEVICE) -> Path:
     sources += sorted(common.glob("*.c")) if target == "commands" else []
     sources += [HERE / "driver.c"] if kind != "libfuzzer" else []
     program = folder / f"fuzz_{target}_{kind}"
-    compile_checked(kind, sources, program, [f"-I{path}" for path in (library, common, HERE)])
+    include = [f"-I{path}" for path in (library, common, HERE)]
+    compile_checked(kind, sources, program, [*_LIMITS.get(target, ()), *include])
     return program
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "unit"))
 
-from toy import toy_dataset  # noqa: E402 - it lies beside the unit tests
+from toy import channels_for, toy_dataset  # noqa: E402 - it lies beside the unit tests
 
 from stinger.models.policy import Policy  # noqa: E402
 from stinger.models.train import train  # noqa: E402
@@ -39,6 +39,7 @@ MODELS = [
     ("rf", "invariant", 2),
     ("rf", "invariant_rich", 3),
     ("hgb", "coupled", 2),
+    ("logreg", "magnetic", 2),
     ("hgb", "rich", 3),
     ("torch-cnn", "flatten", 2),
 ]
@@ -47,7 +48,7 @@ MODELS = [
 def images() -> Iterator[tuple[str, bytes]]:
     """Small images, by name; those of two classes have a policy."""
     for family, features, classes in MODELS:
-        dataset = toy_dataset(classes=classes, per_class=24, window=WINDOW)
+        dataset = toy_dataset(classes=classes, per_class=24, window=WINDOW, channels=channels_for(features))
         model = train(dataset, family, features=features, options=SMALL.get(family), folds=0)
         policy = Policy.stock() if classes == 2 else None
         integer = quantise(replace(model, spec=replace(model.spec, policy=policy)))

@@ -23,6 +23,7 @@ MODELS = [
     ("rf", "coupled", 2),
     ("rf", "invariant", 3),
     ("hgb", "invariant_rich", 3),
+    ("logreg", "magnetic", 3),
     ("torch-cnn", "flatten", 2),
 ]
 PLAIN = [("mlp", "rich", 3), ("rf", "coupled", 2)]
