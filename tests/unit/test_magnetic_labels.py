@@ -89,7 +89,7 @@ def test_the_bench_measures_what_it_says(monkeypatch):
 
 
 def test_a_bench_of_something_else_fails(monkeypatch):
-    monkeypatch.setattr(bench_magnetic, "_labels", lambda *_: [])
+    monkeypatch.setattr(bench_magnetic, "label_worth", lambda *_: [])
     monkeypatch.setattr(bench_magnetic, "GRAVITY", (0.0, 0.0, 1.0001))
     with pytest.raises(CheckFailedError, match="the plain generator has other values of acc_truth"):
         bench_magnetic.bench_magnetic(bench_magnetic.MagneticBenchOptions(0.1, 8, 1), Progress())
