@@ -103,6 +103,29 @@ def test_an_interrupted_run_ends_in_the_same_weights(examples, parts, once, tmp_
     assert trained.best_step == once[0].best_step
 
 
+def test_a_run_that_was_moved_still_knows_its_best_weights(examples, parts, tmp_path):
+    # Every step towards the one class of training is one away from that of validation.
+    examples = replace(examples, labels=np.where(parts.train, 0, 1))
+    wild = replace(QUICK, steps=5, learning_rate=0.01, evaluate_every=1, warmup=0.0)
+    whole = train(examples, parts, ast_cases.SHAPE, wild, tmp_path / "whole")
+    assert whole.best_step == 1
+
+    def stop(done, _):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(examples, parts, ast_cases.SHAPE, wild, tmp_path / "here", show=stop)
+    (tmp_path / "here").rename(tmp_path / "there")
+    # One that was interrupted after its last checkpoint has nothing left to do but to remember.
+    (tmp_path / "whole").rename(tmp_path / "ended")
+    for place in ("there", "ended"):
+        moved = train(examples, parts, ast_cases.SHAPE, wild, tmp_path / place, resume=True)
+        assert moved.best_step == whole.best_step
+        assert moved.history == whole.history
+        assert same(moved.net, whole.net)
+
+
 def test_a_checkpoint_of_another_network_is_refused(examples, parts, tmp_path):
     def stop(done, _):
         if done == 3:

@@ -144,8 +144,7 @@ def train(
         trainer = _trainer(
             transformers, net, (_Part(examples, parts.train), _Part(examples, parts.valid)), schedule, folder
         )
-        if show is not None:
-            trainer.add_callback(_watcher(transformers, show))
+        trainer.add_callback(_watcher(transformers, show))
         newest = newest_checkpoint(folder) if resume else None
         try:
             trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
@@ -250,10 +249,17 @@ def _strict(transformers: Library) -> Any:
     return Strict
 
 
-def _watcher(transformers: Library, show: Callable[[int, int], None]) -> Any:
+def _watcher(transformers: Library, show: Callable[[int, int], None] | None) -> Any:
     class Watcher(transformers.TrainerCallback):  # type: ignore[misc]  # its types may not be there
+        def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:  # noqa: ARG002 - Trainer's
+            # Trainer forgets the best checkpoint if the folder has been moved, or is named from another one.
+            best = Path(args.output_dir) / f"checkpoint-{state.best_global_step or 0}"
+            if best.is_dir():
+                state.best_model_checkpoint = str(best)
+
         def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:  # noqa: ARG002 - Trainer's
-            show(int(state.global_step), int(state.max_steps))
+            if show is not None:
+                show(int(state.global_step), int(state.max_steps))
 
     return Watcher()
 
