@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import json
+import math
 import os
 import shutil
 import struct
@@ -13,14 +14,16 @@ from dataclasses import replace
 import ast_cases
 import numpy as np
 import pytest
-import safetensors.numpy as st
+import safetensors.numpy as tensors_of
 import torch
 import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stinger.errors import InputError
 from stinger.features.spectrogram import AST
 from stinger.models.ast import tarball
-from stinger.models.ast.folder import check_folder, load_net, new_net, save_folder
+from stinger.models.ast.folder import check_folder, load_net, new_net, read_about, read_table, save_folder
 from stinger.models.ast.libraries import alone
 from stinger.models.ast.model import AstModel
 from stinger.models.ast.sizes import SIZES, Shape
@@ -177,15 +180,55 @@ def test_strange_folders(copy, break_it, message):
     assert "\n" not in str(error.value)
 
 
+NUMBERS = st.integers(-4, 60) | st.floats() | st.text(max_size=3) | st.none()
+TABLES = st.dictionaries(
+    st.text(max_size=5),
+    st.fixed_dictionaries(
+        {
+            "dtype": st.sampled_from(["F32", "F16", "I64", "", None]),
+            "shape": st.lists(NUMBERS, max_size=3) | NUMBERS,
+            "data_offsets": st.lists(NUMBERS, max_size=3) | NUMBERS,
+        }
+    )
+    | NUMBERS,
+    max_size=3,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(content=st.binary(max_size=200), table=TABLES, size=st.integers(0, 60), plain=st.booleans())
+def test_any_table_of_weights_is_one_or_refused(tmp_path_factory, content, table, size, plain):
+    path = tmp_path_factory.getbasetemp() / "any.safetensors"
+    if plain:
+        path.write_bytes(content)
+    else:
+        weights(path, table, size)
+    try:
+        shapes = read_table(path)
+    except InputError:
+        return
+    assert sum(4 * math.prod(shape) for shape in shapes.values()) >= size
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.recursive(NUMBERS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner)))
+def test_any_description_is_one_or_refused(value):
+    about = {"format": 1, "spec": ast_cases.spec().to_json()}
+    for key in about["spec"]:
+        for broken in ({**about, "spec": {**about["spec"], key: value}}, {**about, "spec": value}, value):
+            with contextlib.suppress(InputError):
+                read_about(json.loads(json.dumps(broken)), "x")
+
+
 def test_weights_that_fit_the_size_but_not_the_network(copy, good):
-    tensors = st.load_file(good / "model.safetensors")
+    tensors = tensors_of.load_file(good / "model.safetensors")
     name = next(name for name in tensors if "layernorm.weight" in name)
-    st.save_file(
+    tensors_of.save_file(
         {("other" if key == name else key): value for key, value in tensors.items()}, copy / "model.safetensors"
     )
     with pytest.raises(InputError, match=r"is not what config\.json speaks of"):
         AstModel.load(copy)
-    st.save_file({**tensors, name: np.full_like(tensors[name], np.nan)}, copy / "model.safetensors")
+    tensors_of.save_file({**tensors, name: np.full_like(tensors[name], np.nan)}, copy / "model.safetensors")
     with pytest.raises(InputError, match="is not finite; train again"):
         AstModel.load(copy)
 

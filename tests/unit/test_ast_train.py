@@ -275,6 +275,10 @@ def test_fine_tuning_from_a_folder_and_a_file(field, small_tiny, tmp_path):
         assert second.model.spec.spectrogram == first.model.spec.spectrogram
         assert second.content["recipe"]["learning_rate"] == 5e-5
         assert second.content["recipe"]["start_id"] in first.tarball.name
+        assert second.model.spec.trained_on == first.model.spec.trained_on
+    # Held out by another seed is what the first run has learnt from.
+    with pytest.raises(InputError, match="has learnt from 1 of the 1 recordings that would be held out"):
+        fine_tune(replace(options, seed=2))
 
 
 # ---- as typed

@@ -171,12 +171,15 @@ def fine_tune(options: FineTuneOptions, progress: Progress | None = None) -> Fin
     with _start(options, examples, parts, progress) as (start, spectrogram, origin):
         examples = replace(examples, inputs=examples.inputs.as_spec(spectrogram))
         recipe = _recipe(options, examples, parts, origin)
+        before = None if isinstance(start, Shape) else start.about
+        if before is not None:
+            _refuse_known(before, examples, parts, recipe)
         folder = _prepared(options, recipe)
         counts = {name: int(rows.sum()) for name, rows in parts.named().items()}
         progress.step(f"training on {counts['training']:,} windows, {options.schedule.steps:,} steps, into {folder}")
         with progress.bar("steps") as show:
             trained = train(examples, parts, start, options.schedule, folder, resume=options.resume, show=show)
-    return _finish(options, _Run(examples, parts, recipe), trained, progress)
+    return _finish(options, _Run(examples, parts, recipe, before), trained, progress)
 
 
 def can_resume(options: FineTuneOptions) -> bool:
@@ -208,6 +211,19 @@ def _start(
             yield checked, checked.spectrogram, content_id(checked.folder)
         else:
             yield checked, examples.inputs.as_spec(checked.spectrogram).measured(rows), content_id(checked.folder)
+
+
+def _refuse_known(before: AstSpec, examples: Examples, parts: Parts, recipe: dict[str, Any]) -> None:
+    """Refuse to measure on recordings that the model to start from has learnt already."""
+    if before.options.get("data_hash") == recipe["data_hash"]:
+        return  # the same windows in the same parts
+    held_out = {examples.sources[i].sha256 for i in examples.sequence[parts.test].tolist()}
+    seen = len(held_out & set(before.trained_on))
+    if seen:
+        raise InputError(
+            f"{before.name} has learnt from {seen} of the {len(held_out)} recordings that would be held out: what is "
+            "measured would be memory; start from another model, or give other recordings"
+        )
 
 
 def _recipe(options: FineTuneOptions, examples: Examples, parts: Parts, origin: str) -> dict[str, Any]:
@@ -263,6 +279,7 @@ class _Run:
     examples: Examples
     parts: Parts
     recipe: dict[str, Any]
+    before: AstSpec | None
 
 
 def _finish(options: FineTuneOptions, run: _Run, trained: Trained, progress: Progress) -> FineTuneResult:
@@ -277,7 +294,14 @@ def _finish(options: FineTuneOptions, run: _Run, trained: Trained, progress: Pro
         start=recipe["start"],
         seed=options.seed,
         options={key: recipe[key] for key in ("split", "data_hash", *asdict(options.schedule))},
-        trained_on=tuple(dict.fromkeys(examples.sources[i].sha256 for i in recordings.tolist())),
+        trained_on=tuple(
+            dict.fromkeys(
+                [
+                    *(run.before.trained_on if run.before is not None else ()),
+                    *(examples.sources[i].sha256 for i in recordings.tolist()),
+                ]
+            )
+        ),
     )
     rows = np.flatnonzero(parts.test)
     progress.step(f"measuring on {len(rows):,} windows")
