@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,17 @@ def execute(name: str, ask: str, folder: Path, *, timeout: int = 300) -> Execute
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     question = f"import json\nprint(json.dumps({ask}))"
     notebook.cells.append(nbformat.v4.new_code_cell(question, id="asked"))
-    # No kernel that is installed on this machine: the spec of the running interpreter.
-    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-    client = NotebookClient(notebook, km=manager, timeout=timeout, resources={"metadata": {"path": str(work)}})
-    client.execute(env=_environment(home))
+    with tempfile.TemporaryDirectory(prefix="stinger-kernel-") as sockets:
+        # No kernel that is installed on this machine: the spec of the running interpreter, and no ports.
+        manager = AsyncKernelManager(
+            kernel_name="python3",
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
+            connection_file=f"{sockets}/kernel.json",
+            transport="ipc",
+            ip=f"{sockets}/socket",
+        )
+        client = NotebookClient(notebook, km=manager, timeout=timeout, resources={"metadata": {"path": str(work)}})
+        client.execute(env=_environment(home))
     answer = notebook.cells.pop()
     return Executed(notebook, json.loads(answer["outputs"][0]["text"]), home, work)
 

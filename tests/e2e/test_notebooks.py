@@ -63,3 +63,31 @@ def test_dataset(run):
     assert worth["default"]["session"] > 0.8
     assert worth["off"]["random"] > worth["off"]["session"] + 0.02
     assert "dataset/field/complex-mixed-1.mcap" in done.files()
+
+
+def test_blaster(run):
+    ask = """{
+        "shots": len(truth.shots_us),
+        "held_out": summary["held_out_windows"],
+        "average_precision": report.classes[1].figures["pr_auc"].value,
+        "base": report.classes[1].base_rate,
+        "failures": list(proof.failures),
+        "levels": {comparison.name: comparison.windows for comparison in proof.comparisons},
+        "cycles": cost.cycles_mean,
+        "seen": [one.how for one in evaluation.recordings],
+        "anticipated": evaluation.to_json()["total"]["stock"]["anticipated_share"],
+    }"""
+    done = run("blaster", ask)
+    results = done.results
+    assert results["shots"] > 20
+    assert results["average_precision"] > 2 * results["base"]
+    assert results["failures"] == []
+    assert "Everything agrees." in done.printed("parity")
+    # Every level answered every complete window of the eight seconds; a pause in them costs half a second.
+    assert set(results["levels"]) == {"L0-L1", "L0-L2", "L2-L3", "L2-L4", "L0-emlearn"}
+    assert set(results["levels"].values()) == {800 - 2 * 49}
+    assert 5_000 < results["cycles"] < 35_000
+    assert results["seen"] == ["unseen"]
+    assert results["anticipated"] > 0.5
+    assert len(done.pictures()) == 4
+    assert {"blaster/bundle/manifest.json", "blaster/firmware/firmware.uf2"} <= set(done.files())

@@ -137,36 +137,41 @@ def markdown(
         "every sample on the policy's on or off. Cycles: mean per decision, features and policy included, one new "
         "sample in and one decision out. Flash and RAM: classifier code, model and stream state, in bytes.",
         "## Every pair of levels",
-        grid(
-            ["model", "levels", "windows", "label flips", "ties", "largest |Δp|", "bound", "holds"],
-            [
-                [
-                    proof.name,
-                    c.name,
-                    f"{c.windows:,}",
-                    str(c.flips),
-                    str(c.ties),
-                    f"{c.max_difference:.2e}",
-                    f"{c.bound:g}" if c.bound else "every bit",
-                    "yes" if c.failure is None else "**no**",
-                ]
-                for proof in proofs
-                for c in proof.comparisons
-            ],
-        ),
+        pairs_markdown(proofs),
     ]
     if policies := [f"{proof.name}: {proof.policy.describe()}." for proof in proofs if proof.policy is not None]:
         parts += ["## Policies", bullets(policies)]
     if any(proof.metrics for proof in proofs):
         parts += ["## Held-out windows, level by level", _metric_grid(proofs)]
     if costs:
-        parts += ["## On the board", _cost_grid(costs)]
+        parts += ["## On the board", cost_markdown(costs)]
     parts += [f"![{caption}]({name})" for name, caption in pictures.items()]
     parts.append(
         "Levels: L0 fitted estimator, L1 ONNX in onnxruntime, L2 integer reference in numpy, L3 generated C on the "
         "host, L4 the same C on an emulated Cortex-M0+, emlearn: the generated header compiled on the host."
     )
     return "\n\n".join(parts) + "\n"
+
+
+def pairs_markdown(proofs: Sequence[Proof]) -> str:
+    """Return a table in markdown: how far apart every pair of levels is, and whether that is near enough."""
+    return grid(
+        ["model", "levels", "windows", "label flips", "ties", "largest |Δp|", "bound", "holds"],
+        [
+            [
+                proof.name,
+                c.name,
+                f"{c.windows:,}",
+                str(c.flips),
+                str(c.ties),
+                f"{c.max_difference:.2e}",
+                f"{c.bound:g}" if c.bound else "every bit",
+                "yes" if c.failure is None else "**no**",
+            ]
+            for proof in proofs
+            for c in proof.comparisons
+        ],
+    )
 
 
 def _metric_grid(proofs: Sequence[Proof]) -> str:
@@ -179,7 +184,8 @@ def _metric_grid(proofs: Sequence[Proof]) -> str:
     return grid(["model", "metric", *levels], rows)
 
 
-def _cost_grid(costs: dict[str, Cost]) -> str:
+def cost_markdown(costs: dict[str, Cost]) -> str:
+    """Return a table in markdown: what each model costs on the board."""
     header = [
         "model",
         "cycles, mean",

@@ -114,6 +114,28 @@ def held_out_stream(
     return stream, position
 
 
+def excerpt(dataset: Dataset, sessions: Sequence[Session], samples: int) -> ReplayStream:
+    """Choose one stretch of a recording around the middle one of the held-out windows of the last class.
+
+    Args:
+        dataset: Cut from ``sessions``.
+        sessions: The recordings.
+        samples: Length of the stretch; shorter where the recording is.
+
+    Raises:
+        InputError: No window is held out.
+    """
+    held_out = np.flatnonzero(dataset.held_out)
+    if len(held_out) == 0:
+        raise InputError("the dataset holds out no windows; there is nothing to replay")
+    wanted = held_out[dataset.labels[held_out] == dataset.labels[held_out].max()]
+    row = int(wanted[len(wanted) // 2])
+    session = sessions[int(dataset.session[row])]
+    middle = int(dataset.start[row]) + dataset.window // 2
+    start = min(max(0, middle - samples // 2), max(0, len(session) - samples))
+    return stream_of([(session, start, min(len(session), start + samples))])
+
+
 def _pieces(
     dataset: Dataset, sessions: Sequence[Session], rows: NDArray[np.int64], margin: int
 ) -> list[tuple[int, int, int]]:

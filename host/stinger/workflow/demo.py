@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stinger.check.prove import Truth
 from stinger.check.report import Cost, markdown, table, to_json
@@ -21,13 +20,12 @@ from stinger.sessions.stinger_log import write_bin
 from stinger.synth.shots import make_session
 from stinger.windows.cut import cut
 from stinger.windows.dataset import Dataset
-from stinger.windows.replay import held_out_stream, stream_of
+from stinger.windows.replay import held_out_stream
 from stinger.windows.store import write_dataset
 from stinger.workflow.dataset import draw_recordings, read_undamaged, summarise
 from stinger.workflow.progress import Progress
-from stinger.workflow.prove import Built, Proven, build, prove_at_port
+from stinger.workflow.prove import Built, Proven, build, probability_along, prove_emulated
 from stinger_export.integer.model import ONE
-from stinger_virtual.start import start_virtual
 
 FAMILIES = ("logreg", "mlp", "rf")
 
@@ -109,8 +107,7 @@ def _prove_all(
     ]
 
     def prove_one(one: Built) -> Proven:
-        with start_virtual(one.firmware.uf2) as board:
-            return prove_at_port(one, lambda _: board.port, stream, truth, progress)
+        return prove_emulated(one, stream, truth, progress)
 
     with ThreadPoolExecutor(max_workers=options.workers) as pool:
         return list(pool.map(prove_one, built))
@@ -144,7 +141,7 @@ def _draw(dataset: Dataset, sessions: Sequence[Session], proven: Sequence[Proven
     triggered = sessions[0].trigger is not None
     probability = None
     if triggered:
-        probability = _probability(best, sessions[0])
+        probability = probability_along(best.bundle, sessions[0])
         pictures["session.png"] = f"The recording, and the probability of a shot that {best.proof.name} sees in it"
     draw_recordings(sessions, out / "session.png", dataset, probability)
 
@@ -162,12 +159,3 @@ def _draw(dataset: Dataset, sessions: Sequence[Session], proven: Sequence[Proven
     plot_parity({p.proof.name: (p.levels.l0, p.levels.l2.probability / ONE) for p in proven}, out / "parity.png")
     pictures["parity.png"] = "What integers change: estimator against integer model, every window"
     return pictures
-
-
-def _probability(best: Proven, session: Session) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Probability of the last class over a whole session, at the time it speaks of."""
-    spec = best.bundle.spec
-    stream = stream_of([(session, 0, len(session))])
-    decisions = best.bundle.integer.decide(stream.windows(spec.window))
-    t_us = stream.t_us[stream.ready(spec.window)] + spec.lead_us
-    return t_us, decisions.probability[:, -1] / ONE

@@ -6,15 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stinger.check.prove import HostLevels, Proof, Truth, host_levels, prove
 from stinger.check.replay import replay_native, replay_port
 from stinger.check.report import Cost, measure_cost
 from stinger.models.train import train
+from stinger.sessions.session import Session
 from stinger.windows.dataset import Dataset
-from stinger.windows.replay import ReplayStream
+from stinger.windows.replay import ReplayStream, stream_of
 from stinger.workflow.progress import Progress
 from stinger_export.bundle import Bundle, export_bundle
 from stinger_export.firmware import Firmware, build_firmware
+from stinger_export.integer.model import ONE
+from stinger_virtual.start import start_virtual
 
 
 @dataclass(frozen=True)
@@ -87,3 +93,27 @@ def prove_at_port(
         info, answers = replay_port(port, bundle, stream, show)
     proof = prove(bundle, levels, {"L3": native, "L4": answers}, truth)
     return Proven(bundle, levels, proof, measure_cost(built.firmware, info, answers))
+
+
+def prove_emulated(built: Built, stream: ReplayStream, truth: Truth | None, progress: Progress) -> Proven:
+    """Run a model's firmware on an emulated board of its own and compare every level with it; see `prove_at_port`."""
+    with start_virtual(built.firmware.uf2) as board:
+        return prove_at_port(built, lambda _: board.port, stream, truth, progress)
+
+
+def probability_along(bundle: Bundle, session: Session) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return what the integer model says along a whole recording: times, and the probability of the last class.
+
+    Args:
+        bundle: The model.
+        session: A recording with its channels and rate.
+
+    Returns:
+        Times in microseconds on the recording's clock, of which each probability speaks, and the probabilities; both of
+        shape ``(windows,)``.
+    """
+    spec = bundle.spec
+    stream = stream_of([(session, 0, len(session))])
+    decisions = bundle.integer.decide(stream.windows(spec.window))
+    t_us = stream.t_us[stream.ready(spec.window)] + spec.lead_us
+    return t_us, decisions.probability[:, -1] / ONE
