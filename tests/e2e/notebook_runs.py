@@ -58,20 +58,21 @@ class Executed:
         return sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
 
 
-def execute(name: str, ask: str, folder: Path, *, timeout: int = 300) -> Executed:
+def execute(name: str, ask: str, folder: Path, *, first: str = "", timeout: int = 400) -> Executed:
     """Run a notebook.
 
     Args:
         name: Which.
         ask: A dictionary of JSON values, as an expression of the notebook's variables: evaluated after the last cell.
         folder: An empty folder for everything.
+        first: Statements before the question.
         timeout: Seconds that one cell may take.
     """
     home, work = folder / "home", folder / "work"
     home.mkdir()
     work.mkdir()
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    question = f"import json\nprint(json.dumps({ask}))"
+    question = f"{first}\nimport json\nprint(json.dumps({ask}))"
     notebook.cells.append(nbformat.v4.new_code_cell(question, id="asked"))
     with tempfile.TemporaryDirectory(prefix="stinger-kernel-") as sockets:
         # No kernel that is installed on this machine: the spec of the running interpreter, and no ports.
@@ -83,7 +84,7 @@ def execute(name: str, ask: str, folder: Path, *, timeout: int = 300) -> Execute
             ip=f"{sockets}/socket",
         )
         client = NotebookClient(notebook, km=manager, timeout=timeout, resources={"metadata": {"path": str(work)}})
-        client.execute(env=_environment(home))
+        client.execute(env=_environment(home), cleanup_kc=True)
     answer = notebook.cells.pop()
     return Executed(notebook, json.loads(answer["outputs"][0]["text"]), home, work)
 

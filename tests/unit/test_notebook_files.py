@@ -27,7 +27,7 @@ def code_of(path: Path) -> list[str]:
 
 
 def test_they_are_all_known():
-    assert {path.stem for path in NOTEBOOKS} <= set(EXTRAS)
+    assert [path.stem for path in NOTEBOOKS] == sorted(EXTRAS)
     told = (ROOT / "notebooks" / "README.md").read_text()
     assert [path.name for path in NOTEBOOKS if f"]({path.name})" not in told] == []
 
