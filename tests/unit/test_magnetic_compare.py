@@ -106,6 +106,7 @@ def test_whoever_answered_the_same_windows_has_a_row(tmp_path):
     report = json.loads(out)
     share = 1 - wrong[dataset.held_out].mean()
     assert of(report, "ast")["accuracy"]["value"] == pytest.approx(share)
+    assert of(report, "ast")["host_us"] is None
     assert {row["model"] for row in report["rows"]} >= {"rf", "logreg", "mlp", "hgb", "ast", "mlp, distilled"}
     code, out, _ = run("magnetic", "compare", *arguments, "--markdown")
     assert code == 0

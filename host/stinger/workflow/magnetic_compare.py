@@ -30,7 +30,17 @@ from stinger.windows.spec import ExploreSpec
 from stinger.windows.store import read_dataset
 from stinger.workflow.bench_magnetic import field_strength, make_session
 from stinger.workflow.benchmark_cost import prove
-from stinger.workflow.distil import EnsembleTeacher, Lesson, Teacher, figure_text, hits, load_teacher, teach
+from stinger.workflow.distil import (
+    EnsembleTeacher,
+    FileTeacher,
+    Lesson,
+    Teacher,
+    figure_text,
+    hits,
+    load_teacher,
+    seen_before,
+    teach,
+)
 from stinger.workflow.distil import mean_with_interval as averaged
 from stinger.workflow.progress import Progress
 from stinger_export.integer.quantise import quantise
@@ -131,7 +141,8 @@ def magnetic_compare(options: CompareOptions, progress: Progress) -> dict[str, A
         ``windows``, ``recordings`` (of training, and held out), ``window`` in samples, ``period_us`` and ``rows``, in
         plain JSON values. A row has ``model``, ``features``, ``accuracy`` with its interval, ``by_seed``, ``macro_f1``
         and ``host_us``, the time that this computer takes for a window; what runs on the board has ``flash``, ``ram``,
-        ``cycles``, ``integer_accuracy`` and ``compared`` windows, too.
+        ``cycles``, ``integer_accuracy`` and ``compared`` windows, too; a teacher that saw what is held out has a
+        ``note``.
 
     Raises:
         InputError: The dataset or a teacher cannot be read or learnt from.
@@ -237,6 +248,10 @@ def _taught(bench: _Bench) -> list[dict[str, Any]]:
         row = bench.row(teacher.name, "", [answers[dataset.held_out]], seconds)
         if not teachers:
             row |= {"features": "magnetic", "host_us": None}  # the time includes the fits
+        elif isinstance(teacher, FileTeacher):
+            row["host_us"] = None  # that of looking it up
+        if note := seen_before(teacher, dataset):
+            row["note"] = note
         rows.append(row)
         said.append(answers)
     family, features, student = STUDENT
@@ -283,6 +298,7 @@ def facts(report: dict[str, Any]) -> list[str]:
     compared = sum(row.get("compared", 0) for row in report["rows"])
     if compared:
         lines.append(f"{compared:,} answers of the emulated board, each the same in every bit as numpy's")
+    lines += [row["note"] for row in report["rows"] if "note" in row]
     gains = [figure_text(row["gain"]) for row in report["rows"] if "gain" in row]
     lines += [f"distilled less not distilled: {gain}" for gain in gains]
     return lines
