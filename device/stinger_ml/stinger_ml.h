@@ -100,7 +100,7 @@ extern "C" {
 #define STINGER_MAX_FEATURES                                                                                           \
     (STINGER_MAX_FLATTEN > STINGER_MAX_STATISTICS ? STINGER_MAX_FLATTEN : STINGER_MAX_STATISTICS)
 
-#define STINGER_STRIDE 8 /* rows of weights are padded to a multiple of this */
+#define STINGER_STRIDE 8 /* rows of weights in model images are padded to a multiple of this */
 #define STINGER_ONE 32768 /* probability 1: probabilities are in units of 1/32768 */
 
 typedef enum {
@@ -143,8 +143,9 @@ typedef struct {
 
 /*
  * A dense layer: int8 or int16 weights, stored without sign, in groups of four rows: for each input, the weights of
- * the four. Rows are padded with weights of 0 to a multiple of STINGER_STRIDE inputs, layers with empty rows to a
- * multiple of four. They begin at a multiple of four bytes.
+ * the four. They begin at a multiple of four bytes, and layers are padded with rows of weights of 0 to a multiple of four.
+ * Rows are padded with weights of 0: to an even number of inputs, in model images and convolutions to a multiple of
+ * STINGER_STRIDE.
  */
 typedef struct {
     const uint8_t *weight8;   /* each weight + 128; or NULL when weight16 is used */
