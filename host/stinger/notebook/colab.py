@@ -14,6 +14,8 @@ from collections.abc import Sequence
 PACKAGE = "stinger-ml"
 #: What a notebook may want, and goes without: HuggingFace's hub, and the Nstrumenta platform.
 SECRETS = ("HF_TOKEN", "NSTRUMENTA_API_KEY")
+#: What Colab raises where there is no such secret, or its user does not grant it; not every version has all of them.
+_REFUSALS = ("SecretNotFoundError", "NotebookAccessError", "TimeoutException")
 #: Extras of the package that each notebook needs; Colab has Jupyter and widgets.
 EXTRAS = {"blaster": ("emulator",), "classify": ("ast",), "dataset": (), "fine_tune": ("ast",)}
 
@@ -54,7 +56,7 @@ def take_secrets() -> list[str]:
     """
     if in_colab():
         userdata = importlib.import_module("google.colab.userdata")
-        refusals = (userdata.SecretNotFoundError, userdata.NotebookAccessError, userdata.TimeoutException)
+        refusals = tuple(getattr(userdata, name) for name in _REFUSALS if hasattr(userdata, name))
         for name in SECRETS:
             if os.environ.get(name):
                 continue
