@@ -14,7 +14,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from toy import toy_dataset
+from toy import channels_for, toy_dataset
 
 from stinger.check.compare import compare_exactly
 from stinger.link.board import Board
@@ -27,12 +27,13 @@ from stinger_export.integer.quantise import quantise
 from stinger_export.toolchain import compile_host, device_sources
 from stinger_virtual.transport import EmulatedTransport
 
-WINDOW, CHANNELS = 50, 6
+WINDOW = 50
 CHUNK = 25_000
 #: A tree that asks three questions costs next to nothing: what is left are the features.
 TREE = {"max_depth": 2}
 #: With the longest window of which features have the least room, and windows whose halves differ.
-SANITIZED = [("rich", 50), ("rich", 7), ("coupled", 33), ("invariant_rich", 50), ("invariant", 25), ("flatten", 9)]
+SANITIZED = [("rich", 50), ("rich", 7), ("coupled", 33), ("invariant_rich", 50), ("invariant", 25)]
+SANITIZED += [("magnetic", 50), ("magnetic", 13), ("flatten", 9)]
 # Input: u32 number of samples, then the samples. Output: for each but the first 49 its features, score, probabilities.
 DRIVER = r"""
 #include "stinger_ml.h"
@@ -60,12 +61,12 @@ int main(void) {
 """
 
 
-def adversarial(rng: np.random.Generator, count: int) -> np.ndarray:
+def adversarial(rng: np.random.Generator, count: int, channels: int) -> np.ndarray:
     """Stretches of one to three windows, each drawn from a kind that strains something else."""
     parts, made = [], 0
     while made < count:
         n = int(rng.integers(WINDOW, 3 * WINDOW))
-        i, shape = np.arange(n)[:, None], (n, CHANNELS)
+        i, shape = np.arange(n)[:, None], (n, channels)
         spread = 2.0 ** rng.uniform(0, 15)
         kind = int(rng.integers(9))
         if kind == 0:
@@ -77,15 +78,15 @@ def adversarial(rng: np.random.Generator, count: int) -> np.ndarray:
         elif kind == 3:
             x = np.where(i % int(rng.integers(2, 60)) == 0, 32767, -32768) * np.ones(shape)
         elif kind == 4:
-            x = 32767 - i * rng.uniform(0, 1300, CHANNELS)
+            x = 32767 - i * rng.uniform(0, 1300, channels)
         elif kind == 5:
-            x = i * rng.uniform(0, 1300, CHANNELS) - 32768
+            x = i * rng.uniform(0, 1300, channels) - 32768
         elif kind == 6:
             x = np.where(rng.random(shape) < 0.03, rng.choice([-32768, 32767], shape), rng.integers(-2, 3, shape))
         elif kind == 7:
             x = np.where(rng.random(shape) < 0.5, -32768, 32767)
         else:
-            x = np.round(spread * np.sin(i * rng.uniform(0.01, 3, CHANNELS)))
+            x = np.round(spread * np.sin(i * rng.uniform(0.01, 3, channels)))
         parts.append(np.clip(np.rint(x), -32768, 32767).astype(np.int16))
         made += n
     return np.concatenate(parts)[:count]
@@ -93,7 +94,7 @@ def adversarial(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def quantised(family: str, features: str, window: int = WINDOW) -> IntegerModel:
     options = TREE if family == "dt" else None
-    dataset = toy_dataset(window=window, channels=CHANNELS, per_class=60)
+    dataset = toy_dataset(window=window, channels=channels_for(features), per_class=60)
     return quantise(train(dataset, family, features=features, options=options, folds=0))
 
 
@@ -139,6 +140,7 @@ def assert_numpys(program: Path, integer: IntegerModel, samples: np.ndarray) -> 
         ("dt", "coupled", 1_000_000),
         ("dt", "invariant", 1_000_000),
         ("dt", "invariant_rich", 1_000_000),
+        ("dt", "magnetic", 1_000_000),
         ("dt", "flatten", 1_000_000),
         ("mlp", "rich", 40_000),
         ("rf", "rich", 40_000),
@@ -149,7 +151,9 @@ def test_every_bit_is_numpys(family, features, count, tmp_path):
     sources, include = driver_sources(integer, tmp_path)
     defines = {"STINGER_LIMITS_H": '"stinger_limits.h"'}
     compile_host(sources, tmp_path / "driver", include=include, defines=defines)
-    assert_numpys(tmp_path / "driver", integer, adversarial(np.random.default_rng(11), count))
+    assert_numpys(
+        tmp_path / "driver", integer, adversarial(np.random.default_rng(11), count, len(integer.spec.channels))
+    )
 
 
 def fuzz() -> ModuleType:
@@ -170,13 +174,14 @@ def test_so_it_is_under_the_sanitizers(features, window, kind, tmp_path):
     sources, include = driver_sources(integer, tmp_path)
     options = [*(f"-I{path}" for path in include), '-DSTINGER_LIMITS_H="stinger_limits.h"']
     fuzz().compile_checked(kind, sources, tmp_path / "driver", options)
-    assert_numpys(tmp_path / "driver", integer, adversarial(np.random.default_rng(window), 20_000))
+    samples = adversarial(np.random.default_rng(window), 20_000, len(integer.spec.channels))
+    assert_numpys(tmp_path / "driver", integer, samples)
 
 
 def test_so_it_is_on_the_emulated_board(tmp_path):
     integer = quantised("logreg", "rich")
     write_c_source(integer, tmp_path)
-    samples = adversarial(np.random.default_rng(12), 10_000 + WINDOW - 1)
+    samples = adversarial(np.random.default_rng(12), 10_000 + WINDOW - 1, 6)
     gap = np.zeros(len(samples), dtype=bool)
     stream = ReplayStream(samples, np.arange(len(samples), dtype=np.int64) * 10_000, gap, 10_000)
     with Board(EmulatedTransport(build_firmware(tmp_path, tmp_path).bin.read_bytes())) as board:
