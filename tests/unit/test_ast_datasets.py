@@ -27,6 +27,7 @@ from stinger.sessions.write import write_sessions
 from stinger.windows.explore import assemble, cut_session
 from stinger.windows.spec import ExploreSpec
 from stinger.windows.store import write_dataset
+from stinger.workflow.magnetic_compare import CompareOptions, magnetic_compare, markdown
 from stinger.workflow.progress import Progress
 from stinger.workflow.soften import SoftenOptions, soften
 from stinger.workflow.transformer_inputs import read_examples
@@ -318,6 +319,19 @@ def test_soft_labels_are_the_teachers_answers(explored, teachers, tmp_path):
     np.testing.assert_array_equal(read.probability, result.labels.probability)
     write_soft_labels(read, tmp_path / "again.npz")
     assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "soft.npz").read_bytes()
+
+
+def test_a_transformer_is_compared_and_teaches(explored, teachers):
+    student = ("mlp", "magnetic", {"hidden_layer_sizes": (4,), "max_iter": 5})
+    options = CompareOptions(train_dir=explored[1], teachers=(teachers[0],), compact=(student,), seeds=1, board=False)
+    report = magnetic_compare(options, Progress())
+    row = next(row for row in report["rows"] if row["model"] == "small")
+    said = soften(SoftenOptions([teachers[0]], explored[1]))
+    assert row["accuracy"]["value"] == said.held_out_right
+    weights = AstModel.load(teachers[0]).net.num_parameters()
+    assert row["weight_bytes"] == 4 * weights
+    assert row["host_us"] > 0
+    assert f"| {4 * weights:,} |" in markdown(report)
 
 
 def test_windows_are_found_in_any_order_of_windows_and_classes(explored, teachers):

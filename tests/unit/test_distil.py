@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,18 +22,15 @@ from stinger.models.train import fit_rows, train
 from stinger.windows.store import write_dataset
 from stinger.workflow.distil import (
     DistilOptions,
-    EnsembleTeacher,
-    HearingTeacher,
     Lesson,
-    ModelTeacher,
     distil,
     hits,
-    load_teacher,
     mean_with_interval,
     table,
     teach,
 )
 from stinger.workflow.progress import Progress
+from stinger.workflow.teachers import EnsembleTeacher, StoredTeacher, load_teacher
 from stinger_export.integer.quantise import quantise
 
 SMALL = {
@@ -136,7 +133,7 @@ def test_without_a_teachers_share_both_students_are_one(dataset):
 
 def test_an_ensemble_does_not_know_its_own_windows_by_heart(dataset):
     said = EnsembleTeacher(("rf",), "rich").answers(dataset)
-    by_heart = ModelTeacher(fit_rows(dataset, dataset.training, "rf", features="rich")).answers(dataset)
+    by_heart = StoredTeacher(fit_rows(dataset, dataset.training, "rf", features="rich")).answers(dataset)
     np.testing.assert_allclose(said.sum(axis=1), 1, atol=1e-9)
     training, labels = dataset.training, dataset.labels
     assert hits(by_heart[training], labels[training]).mean() > hits(said[training], labels[training]).mean() + 0.05
@@ -150,13 +147,14 @@ class Ear:
 
     classes: tuple[str, ...]
     channels: tuple[str, ...] = ("gx", "ax")
+    heard: list = field(default_factory=list)
 
     @property
     def spec(self):
         return SimpleNamespace(name="ear", classes=self.classes, channels=self.channels)
 
     def predict_proba(self, windows, rate_hz):
-        self.heard = (windows, rate_hz)
+        self.heard.append((windows, rate_hz))
         loud = windows[:, :, 1].std(axis=1)
         return np.stack([loud, np.ones_like(loud), np.zeros_like(loud)], axis=1) / (1 + loud)[:, None]
 
@@ -165,18 +163,20 @@ def test_a_model_that_hears_gets_physical_windows_at_their_rate(dataset):
     channels = tuple(replace(channel, scale=0.5 + i) for i, channel in enumerate(dataset.channels))
     scaled = replace(dataset, channels=channels)
     ear = Ear(("class 2", "class 0", "class 1"))
-    said = HearingTeacher(ear).answers(scaled)
-    windows, rate = ear.heard
+    said = StoredTeacher(ear).answers(scaled)
+    [rate] = {rate for _, rate in ear.heard}
+    windows = np.concatenate([windows for windows, _ in ear.heard])
+    assert len(windows) == len(dataset)
     assert rate == pytest.approx(100)
     np.testing.assert_allclose(windows[:, :, 0], dataset.windows[:, :, 3] * 3.5)
     np.testing.assert_allclose(windows[:, :, 1], dataset.windows[:, :, 0] * 0.5)
     np.testing.assert_allclose(said[:, [2, 0, 1]], ear.predict_proba(windows, rate))
     for wrong, what in (
         (Ear(("a", "b", "c")), "ear knows a, b, c, the dataset has class 0, class 1, class 2"),
-        (Ear(dataset.classes, ("mx",)), "ear needs channel 'mx'; the dataset has ax, ay"),
+        (Ear(dataset.classes, ("mx",)), "the dataset has no channel 'mx', which ear needs"),
     ):
         with pytest.raises(InputError, match=what):
-            HearingTeacher(wrong).answers(dataset)
+            StoredTeacher(wrong).answers(dataset)
 
 
 def test_a_stored_model_answers_its_own_kind_of_windows_only(dataset, tmp_path):
@@ -184,7 +184,7 @@ def test_a_stored_model_answers_its_own_kind_of_windows_only(dataset, tmp_path):
     save_model(model, tmp_path / "m")
     teacher = load_teacher(tmp_path / "m")
     np.testing.assert_array_equal(teacher.answers(dataset), model.predict_proba(dataset.windows))
-    with pytest.raises(InputError, match="windows of another shape or scale"):
+    with pytest.raises(InputError, match="takes windows of 20 samples every 10000 us in its own channels"):
         teacher.answers(replace(dataset, windows=dataset.windows[:, :10]))
     with pytest.raises(InputError, match="missing"):
         load_teacher(tmp_path / "missing")
@@ -252,7 +252,9 @@ def test_a_teacher_that_saw_held_out_recordings_is_told_of(dataset, folder, tmp_
     save_model(knowing, tmp_path / "m")
     lesson = Lesson("mlp", "rich", SMALL["mlp"], seeds=1)
     report = distil(DistilOptions(folder, (tmp_path / "m",), lesson), Progress())
-    assert report["notes"] == ["dt learnt from 2 of 2 held-out recordings"]
+    assert report["notes"] == [
+        "dt learnt from 2 of 2 recordings that the dataset holds out windows of: its figure on those flatters it"
+    ]
 
 
 def test_lessons_that_cannot_be(folder):

@@ -61,8 +61,8 @@ def test_the_table_fits_the_report(report):
     assert {len(row) for row in rows} == {len(header)}
     assert rows[1][2].startswith(f"{report['rows'][1]['accuracy']['value']:.3f} (")
     assert markdown(report).count("\n") == len(rows) + 1
-    assert all(line.count("|") == len(header) for line in markdown(report).splitlines())
-    assert [line.split(":")[0] for line in facts(report)][1:] == ["distilled less not distilled"]
+    assert all(line.count("|") == len(header) + 1 for line in markdown(report).splitlines())
+    assert [line.split(":")[0] for line in facts(report)][1:] == ["size", "distilled less not distilled"]
     json.dumps(report)
 
 

@@ -206,6 +206,7 @@ def magnetic(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Measure generated magnetic distortion: speed, and what field strength alone says of the labels."""
+    from stinger.markdown import grid
     from stinger.workflow import bench_field_features, bench_magnetic
 
     if features:
@@ -214,7 +215,7 @@ def magnetic(
         if json:
             print_json(rows)
         elif markdown:
-            typer.echo("\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *lines)))
+            typer.echo(grid(header, lines))
         else:
             print_table(header, lines)
         return

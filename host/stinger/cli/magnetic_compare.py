@@ -20,7 +20,7 @@ def compare(
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A model directory or soft labels (.npz) to compare with and to learn from; may be repeated."
+            help="A model of any family, or soft labels (.npz), to compare with and learn from; may be repeated."
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="How often each model is fitted.")] = 3,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
 from stinger.errors import CheckFailedError, UsageError
+from stinger.markdown import grid
 from stinger.sessions.mcap_format.schemas import SENSOR_EVENT, sensor_event
 from stinger.sessions.mcap_format.tables import write_tables
 from stinger.sessions.session import Session
@@ -251,9 +252,7 @@ def table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def markdown(report: dict[str, Any]) -> str:
     """Return the same table in markdown."""
-    header, rows = table(report)
-    lines = ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows)]
-    return "\n".join(lines)
+    return grid(*table(report))
 
 
 def facts(report: dict[str, Any]) -> list[str]:

@@ -34,8 +34,8 @@ from stinger.windows.labelled import label_events
 from stinger.windows.regular import RegularWindows, physical_windows
 from stinger.workflow.prediction_scores import for_model
 from stinger.workflow.progress import Progress
-from stinger.workflow.soften import load_any
 from stinger.workflow.spectrogram import window_labels
+from stinger.workflow.teachers import load_any
 
 SUFFIX = ".mcap"
 #: Windows in memory at a time.

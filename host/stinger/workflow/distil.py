@@ -8,187 +8,26 @@ teacher's doing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stinger.errors import InputError, UsageError
+from stinger.errors import UsageError
 from stinger.evaluation.intervals import Figure, affordable_draws, interval, unit_weights
 from stinger.features.sets import feature_set
 from stinger.models.families import family as find_family
-from stinger.models.soft_labels import SoftLabels, read_soft_labels
 from stinger.models.soft_targets import require_student, soft_targets
 from stinger.models.spec import TrainedModel
-from stinger.models.store import load_model, save_model
+from stinger.models.store import save_model
 from stinger.models.train import fit_rows, require_classes
 from stinger.windows.dataset import Dataset
-from stinger.windows.folds import group_folds, units_of
 from stinger.windows.store import read_dataset
 from stinger.workflow.progress import Progress
-
-#: What teaches if nobody else does: families that no board has room for, their mean.
-ENSEMBLE = ("rf", "et", "hgb")
-_FOLDS = 4
-
-
-class Teacher(Protocol):
-    """Whoever knows what to make of windows."""
-
-    @property
-    def name(self) -> str:
-        """What to call it."""
-        ...
-
-    def answers(self, dataset: Dataset) -> NDArray[np.float64]:
-        """Class probabilities of every window, ``(n, classes)``, in the order of the dataset's classes.
-
-        Raises:
-            InputError: It knows other classes, or other windows.
-        """
-        ...
-
-
-class Hearer(Protocol):
-    """A model of windows in physical units at any rate, such as an Audio Spectrogram Transformer."""
-
-    @property
-    def spec(self) -> Any:
-        """What it was trained for: ``name``, ``classes`` and the names of ``channels``."""
-        ...
-
-    def predict_proba(self, windows: NDArray[np.floating[Any]], rate_hz: float) -> NDArray[np.float64]:
-        """Class probabilities of windows ``(n, samples, channels)`` in physical units: ``(n, classes)``."""
-        ...
-
-
-@dataclass(frozen=True)
-class HearingTeacher:
-    """A model of physical windows as a teacher."""
-
-    model: Hearer
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return str(self.model.spec.name)
-
-    def answers(self, dataset: Dataset) -> NDArray[np.float64]:
-        """Convert the windows to what the model hears; see `Teacher`."""
-        spec = self.model.spec
-        order = _order(self.name, tuple(spec.classes), dataset)
-        names = [channel.name for channel in dataset.channels]
-        missing = [name for name in spec.channels if name not in names]
-        if missing:
-            raise InputError(f"{self.name} needs channel {missing[0]!r}; the dataset has {', '.join(names)}")
-        columns = [names.index(name) for name in spec.channels]
-        scale = np.array([dataset.channels[i].scale for i in columns])
-        said = self.model.predict_proba(dataset.windows[:, :, columns] * scale, 1e6 / dataset.period_us)
-        return said[:, order]
-
-
-@dataclass(frozen=True)
-class ModelTeacher:
-    """A stored model as a teacher."""
-
-    model: TrainedModel
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return self.model.spec.name
-
-    def answers(self, dataset: Dataset) -> NDArray[np.float64]:
-        """See `Teacher`."""
-        spec = self.model.spec
-        same = spec.channels == dataset.channels and spec.window == dataset.window
-        if not same or spec.period_us != dataset.period_us:
-            raise InputError(f"{self.name} was trained on windows of another shape or scale; give it its own dataset")
-        return self.model.predict_proba(dataset.windows)[:, _order(self.name, spec.classes, dataset)]
-
-
-@dataclass(frozen=True)
-class FileTeacher:
-    """Soft labels that somebody wrote down."""
-
-    labels: SoftLabels
-
-    @property
-    def name(self) -> str:
-        """The teachers'."""
-        return " + ".join(self.labels.teachers)
-
-    def answers(self, dataset: Dataset) -> NDArray[np.float64]:
-        """See `Teacher`."""
-        return self.labels.of_dataset(dataset)
-
-
-@dataclass(frozen=True)
-class EnsembleTeacher:
-    """The mean of several families, which answers no training window that it learnt from.
-
-    Training windows are answered by folds of whole recordings, as a teacher that has seen a window knows its label by
-    heart and has nothing else to say about it; all others by models of all training windows.
-
-    Attributes:
-        families: What it consists of.
-        features: The feature set of all of them.
-        seed: Of folds and fits.
-    """
-
-    families: tuple[str, ...] = ENSEMBLE
-    features: str = "magnetic"
-    seed: int = 1
-
-    @property
-    def name(self) -> str:
-        """The families'."""
-        return " + ".join(self.families)
-
-    def answers(self, dataset: Dataset) -> NDArray[np.float64]:
-        """See `Teacher`."""
-        names = [channel.name for channel in dataset.channels]
-        vectors = feature_set(self.features, names, dataset.window).compute(dataset.windows)
-        training = dataset.training
-        said = np.zeros((len(dataset), len(dataset.classes)))
-        folds = group_folds(dataset, training, _FOLDS, units=units_of(dataset)[0], seed=self.seed)
-        parts = [*folds, (training, ~training)]
-        for family in self.families:
-            for learnt, asked in parts:
-                model = fit_rows(dataset, learnt, family, features=self.features, seed=self.seed, vectors=vectors)
-                said[asked] += model.predict_proba_features(vectors[asked])
-        return said / len(self.families)
-
-
-def seen_before(teacher: Teacher, dataset: Dataset) -> str | None:
-    """Say which held-out recordings a stored model learnt from: what it answers about them flatters it."""
-    if not isinstance(teacher, ModelTeacher):
-        return None
-    inputs: Any = dataset.meta.get("inputs")
-    hashes = [one.get("sha256") for one in inputs] if isinstance(inputs, list) else []
-    held_out = {hashes[i] for i in np.unique(dataset.session[dataset.held_out]).tolist() if i < len(hashes)}
-    seen = len(held_out & set(teacher.model.spec.trained_on))
-    return f"{teacher.name} learnt from {seen} of {len(held_out)} held-out recordings" if seen else None
-
-
-def _order(name: str, classes: Sequence[str], dataset: Dataset) -> list[int]:
-    if sorted(classes) != sorted(dataset.classes):
-        raise InputError(f"{name} knows {', '.join(classes)}, the dataset has {', '.join(dataset.classes)}")
-    return [list(classes).index(one) for one in dataset.classes]
-
-
-def load_teacher(path: Path) -> Teacher:
-    """Read a teacher: a model directory, or soft labels (``.npz``).
-
-    Raises:
-        InputError: There is none, or it is damaged.
-    """
-    if path.suffix == ".npz":
-        return FileTeacher(read_soft_labels(path))
-    return ModelTeacher(load_model(path))
+from stinger.workflow.teachers import EnsembleTeacher, StoredTeacher, Teacher, load_teacher
 
 
 @dataclass(frozen=True)
@@ -358,7 +197,7 @@ def distil(options: DistilOptions, progress: Progress) -> dict[str, Any]:
         "windows": {"training": int(dataset.training.sum()), "held_out": int(held_out.sum())},
         "accuracy": {name: mean_with_interval(x, dataset, seed=lesson.seed).to_json() for name, x in values.items()},
         "by_seed": by_seed,
-        "notes": [note for teacher in teachers if (note := seen_before(teacher, dataset))],
+        "notes": [note for one in teachers if isinstance(one, StoredTeacher) and (note := one.seen(dataset))],
     }
 
 

@@ -21,6 +21,7 @@ from sklearn.metrics import f1_score
 
 from stinger.errors import CheckFailedError, UsageError
 from stinger.features.sets import feature_set
+from stinger.markdown import grid
 from stinger.models.spec import TrainedModel
 from stinger.models.train import fit_rows, require_classes
 from stinger.synth.imperfections import Imperfections
@@ -30,19 +31,10 @@ from stinger.windows.spec import ExploreSpec
 from stinger.windows.store import read_dataset
 from stinger.workflow.bench_magnetic import field_strength, make_session
 from stinger.workflow.benchmark_cost import prove
-from stinger.workflow.distil import (
-    EnsembleTeacher,
-    FileTeacher,
-    Lesson,
-    Teacher,
-    figure_text,
-    hits,
-    load_teacher,
-    seen_before,
-    teach,
-)
+from stinger.workflow.distil import Lesson, figure_text, hits, teach
 from stinger.workflow.distil import mean_with_interval as averaged
 from stinger.workflow.progress import Progress
+from stinger.workflow.teachers import EnsembleTeacher, FileTeacher, StoredTeacher, Teacher, load_teacher
 from stinger_export.integer.quantise import quantise
 
 #: What is compared: family, feature set, options. Small enough for a budget of some thousand cycles; ten thousand
@@ -141,8 +133,8 @@ def magnetic_compare(options: CompareOptions, progress: Progress) -> dict[str, A
         ``windows``, ``recordings`` (of training, and held out), ``window`` in samples, ``period_us`` and ``rows``, in
         plain JSON values. A row has ``model``, ``features``, ``accuracy`` with its interval, ``by_seed``, ``macro_f1``
         and ``host_us``, the time that this computer takes for a window; what runs on the board has ``flash``, ``ram``,
-        ``cycles``, ``integer_accuracy`` and ``compared`` windows, too; a teacher that saw what is held out has a
-        ``note``.
+        ``cycles``, ``integer_accuracy`` and ``compared`` windows, too, a transformer
+        ``weight_bytes``; a teacher that saw what is held out has a ``note``.
 
     Raises:
         InputError: The dataset or a teacher cannot be read or learnt from.
@@ -250,8 +242,9 @@ def _taught(bench: _Bench) -> list[dict[str, Any]]:
             row |= {"features": "magnetic", "host_us": None}  # the time includes the fits
         elif isinstance(teacher, FileTeacher):
             row["host_us"] = None  # that of looking it up
-        if note := seen_before(teacher, dataset):
-            row["note"] = note
+        if isinstance(teacher, StoredTeacher):
+            row |= {"weight_bytes": teacher.weight_bytes} if teacher.weight_bytes else {}
+            row |= {"note": note} if (note := teacher.seen(dataset)) else {}
         rows.append(row)
         said.append(answers)
     family, features, student = STUDENT
@@ -264,7 +257,7 @@ def _taught(bench: _Bench) -> list[dict[str, Any]]:
     return rows
 
 
-_HEADER = ["model", "features", "accuracy", "macro F1", "on the board", "flash", "RAM", "cycles", "µs here"]
+_HEADER = ["model", "features", "accuracy", "macro F1", "on the board", "size", "RAM", "cycles", "µs here"]
 
 
 def table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -276,16 +269,16 @@ def _cells(row: dict[str, Any]) -> list[str]:
     board = [""] * 4
     if "cycles" in row:
         board = [f"{row['integer_accuracy']:.3f}", *(f"{row[name]:,}" for name in ("flash", "ram", "cycles"))]
+    elif "weight_bytes" in row:
+        board[1] = f"{row['weight_bytes']:,}"
     host = "" if row["host_us"] is None else f"{row['host_us']:,.0f}"
     shown = [row["model"], row["features"], figure_text(row["accuracy"]), f"{row['macro_f1']:.3f}"]
     return [*shown, *board, host]
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """Return the same table in markdown, without the times, which are this computer's."""
-    header, rows = table(report)
-    lines = [cells[:-1] for cells in (header, ["---"] * len(header), *rows)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    """Return the same table in markdown."""
+    return grid(*table(report))
 
 
 def facts(report: dict[str, Any]) -> list[str]:
@@ -295,6 +288,7 @@ def facts(report: dict[str, Any]) -> list[str]:
         f"{windows['training']:,} windows of {report['window']} samples, of {recordings['training']} recordings, to "
         f"learn from; measured on {windows['held_out']:,} of {recordings['held_out']} others"
     ]
+    lines.append("size: flash on the board, code and constants; of a transformer the bytes of its weights")
     compared = sum(row.get("compared", 0) for row in report["rows"])
     if compared:
         lines.append(f"{compared:,} answers of the emulated board, each the same in every bit as numpy's")

@@ -7,19 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stinger.errors import InputError, UsageError
-from stinger.models.ast.model import AstModel, found_in
+from stinger.errors import UsageError
 from stinger.models.soft_labels import SoftLabels, recording_hashes, write_soft_labels
-from stinger.models.spec import TrainedModel
-from stinger.models.store import load_model
-from stinger.windows.dataset import Dataset
 from stinger.windows.store import read_dataset
 from stinger.workflow.progress import Progress
-
-#: Windows in memory at a time.
-_BLOCK = 64
+from stinger.workflow.teachers import StoredTeacher, load_any
 
 
 @dataclass(frozen=True)
@@ -73,26 +66,18 @@ def soften(options: SoftenOptions, progress: Progress | None = None) -> Softened
     progress = progress or Progress()
     progress.step(f"reading {options.train_dir}")
     dataset = read_dataset(options.train_dir, whole=True)
-    shas = recording_hashes(dataset)
-    held_out = {shas[i] for i in np.unique(dataset.session[dataset.held_out]).tolist()}
     total = np.zeros((len(dataset), len(dataset.classes)))
     names, notes = [], []
     for path in options.models:
-        model = load_any(path, threads=options.threads)
-        name = model.spec.name
-        progress.step(f"asking {name} about {len(dataset):,} windows")
-        total += _answers(model, dataset, progress)
-        names.append(name)
-        seen = len(held_out & set(model.spec.trained_on))
-        if seen:
-            notes.append(
-                f"{name} learnt from {seen} of {len(held_out)} recordings that the dataset holds out windows of: "
-                "its figure on those flatters it"
-            )
+        teacher = StoredTeacher(load_any(path, threads=options.threads), progress)
+        progress.step(f"asking {teacher.name} about {len(dataset):,} windows")
+        total += teacher.answers(dataset)
+        names.append(teacher.name)
+        notes += [note for note in (teacher.seen(dataset),) if note]
     labels = SoftLabels(
         classes=dataset.classes,
         probability=total / total.sum(axis=1, keepdims=True),
-        recordings=tuple(shas),
+        recordings=tuple(recording_hashes(dataset)),
         recording=dataset.session.astype(np.int64),
         start=dataset.start.astype(np.int64),
         window=dataset.window,
@@ -105,53 +90,3 @@ def soften(options: SoftenOptions, progress: Progress | None = None) -> Softened
         float(hits[rows].mean()) if rows.any() else float("nan") for rows in (~dataset.held_out, dataset.held_out)
     )
     return Softened(labels, right, held_out_right, tuple(notes))
-
-
-def load_any(path: Path, *, threads: int = 1) -> AstModel | TrainedModel:
-    """Read a model of any family: a transformer's folder or file, or a model directory.
-
-    Raises:
-        InputError: There is none, or it is damaged.
-        UsageError: The extra `ast` is missing.
-    """
-    if path.is_file() or (path.is_dir() and found_in(path) is not None):
-        return AstModel.load(path, threads=threads)
-    if not path.is_dir():
-        raise InputError(f"{path} does not exist; give a model that `stinger train` wrote")
-    return load_model(path)
-
-
-def _answers(model: AstModel | TrainedModel, dataset: Dataset, progress: Progress) -> NDArray[np.float64]:
-    """Probabilities of a dataset's windows, ``(n, classes)``, in the order of its classes."""
-    spec = model.spec
-    if sorted(spec.classes) != sorted(dataset.classes):
-        raise InputError(
-            f"{spec.name} knows {', '.join(spec.classes)}, the dataset has {', '.join(dataset.classes)}; "
-            "train it on these classes"
-        )
-    known = [channel.name for channel in dataset.channels]
-    wanted = [one if isinstance(one, str) else one.name for one in spec.channels]
-    missing = next((name for name in wanted if name not in known), None)
-    if missing is not None:
-        raise InputError(f"the dataset has no channel {missing!r}, which {spec.name} needs; explore with it")
-    columns = [known.index(name) for name in wanted]
-    if isinstance(model, TrainedModel):
-        same = tuple(dataset.channels[i] for i in columns) == model.spec.channels
-        if not same or (dataset.window, dataset.period_us) != (model.spec.window, model.spec.period_us):
-            raise InputError(
-                f"{spec.name} takes windows of {model.spec.window} samples every {model.spec.period_us} us in its own "
-                "channels and scales; give the dataset it was trained on, or one cut like it"
-            )
-    scale = np.array([dataset.channels[i].scale for i in columns])
-    answers = np.empty((len(dataset), len(dataset.classes)))
-    order = [spec.classes.index(name) for name in dataset.classes]
-    with progress.bar("windows") as show:
-        for first in range(0, len(dataset), _BLOCK):
-            counts = dataset.windows[first : first + _BLOCK][:, :, columns]
-            if isinstance(model, TrainedModel):
-                said = model.predict_proba(np.ascontiguousarray(counts))
-            else:
-                said = model.predict_proba(counts * scale, 1e6 / dataset.period_us)
-            answers[first : first + _BLOCK] = said[:, order]
-            show(min(first + _BLOCK, len(dataset)), len(dataset))
-    return answers

@@ -55,6 +55,11 @@ class AstModel:
         with alone(threads, checked.about.seed):
             return cls(checked.about, load_net(checked), threads)
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all weights."""
+        return int(sum(weights.numel() * weights.element_size() for weights in self.net.parameters()))
+
     def predict_proba(self, windows: NDArray[np.floating], rate_hz: float) -> NDArray[np.float64]:
         """Class probabilities of windows.
 
