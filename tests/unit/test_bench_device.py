@@ -82,7 +82,9 @@ def test_a_profile_says_where_the_cycles_go():
     assert sum(cycles.values()) == pytest.approx(row["cycles_per_decision"], rel=0.02)
     # Compilers inline more or less of the hidden layers, but the products are in one function.
     assert max(cycles.values()) == next(iter(cycles.values())) > 0.6 * row["cycles_per_decision"]
-    assert 250 < cycles["stinger_features"] < 2_000
+    # The vector, and the quotients in it: compilers may name what they made of that function after it.
+    quotients = sum(number for name, number in cycles.items() if name.partition(".")[0] == "divided")
+    assert 500 < cycles["stinger_features"] + quotients < 2_000
     columns, text = profile_table(report["profile"])
     assert columns == ["family", "target", "function", "cycles", "share"]
     assert text[0][:3] == ["mlp", "integer", next(iter(cycles))]
