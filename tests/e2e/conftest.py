@@ -56,6 +56,19 @@ def stinger(tmp_path, monkeypatch):
     return call
 
 
+@pytest.fixture
+def call(stinger):
+    """The same, of verbs that must end well."""
+
+    def done(*arguments: object) -> Run:
+        finished = stinger(*arguments)
+        assert finished.code == 0, finished.err
+        return finished
+
+    done.cwd = stinger.cwd
+    return done
+
+
 @pytest.fixture(scope="session")
 def shots_demo(tmp_path_factory) -> tuple[Run, Path]:
     """The default demo on a shorter session."""

@@ -32,17 +32,6 @@ def table(text: str) -> dict[str, list[float]]:
     return {row[0]: [float(cell) for cell in row[1:]] for row in rows}
 
 
-@pytest.fixture
-def call(stinger):
-    def done(*arguments):
-        run = stinger(*arguments)
-        assert run.code == 0, run.err
-        return run
-
-    done.cwd = stinger.cwd
-    return done
-
-
 def test_recordings_become_a_dataset_and_a_model(call):
     generate, info, explore, train, _ = commands()
     made = call(*generate, "--json").json

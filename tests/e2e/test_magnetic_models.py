@@ -27,17 +27,6 @@ def accuracies(text: str) -> dict[tuple[str, str], float]:
     return {(row[0], row[1]): float(row[2].split()[0]) for row in rows(text, 9) if row[2].startswith("0.")}
 
 
-@pytest.fixture
-def call(stinger):
-    def done(*arguments):
-        run = stinger(*arguments)
-        assert run.code == 0, run.err
-        return run
-
-    done.cwd = stinger.cwd
-    return done
-
-
 def test_recordings_become_a_model_a_bundle_and_a_student(call):
     generate, explore, train, export, distil = commands()
     call(*generate)
